@@ -21,6 +21,7 @@ _HOME = {
     "write_corpus": "data.synthetic.corpus",
     "load_recipe": "training.recipe",
     "run_loso": "experiment",
+    "load_fold": "training.checkpoint",
     "UserError": "errors",
 }
 

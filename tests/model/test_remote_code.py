@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hcp_mer.model.image_processing_hcp_mer import HcpMerImageProcessor
-from hcp_mer.training.final import save_checkpoint
+from hcp_mer.training.checkpoint import save_checkpoint
 
 PREAMBLE = """
 import sys
@@ -105,5 +105,7 @@ def test_the_checkpoint_holds_safetensors_and_its_code_only(checkpoint):
     code = "".join(path.read_text() for path in folder.glob("*.py"))
     assert "from hcp_mer" not in code
     config = json.loads((folder / "config.json").read_text())
-    assert set(config["auto_map"]) == {"AutoConfig", "AutoModel", "AutoModelForImageClassification"}
+    assert set(config["auto_map"]) == {
+        *("AutoConfig", "AutoModel", "AutoModelForImageClassification", "AutoImageProcessor"),
+    }
     assert config["prompt_groups"][0]["action_units"] == [[4], [9, 10], [15, 17]]

@@ -6,6 +6,7 @@ import torch
 
 from hcp_mer.training.gate import fit_gate, halves, refit_gates
 from hcp_mer.training.stacked import Optimisation, TrainingSet, train_stacked
+from hcp_mer.training.tower import FrozenTower
 
 OPTIMISATION = Optimisation(epochs=30, batch_size=12, learning_rate=1e-2, weight_decay=0.0)
 
@@ -20,7 +21,7 @@ def clips_where_only_flow_generalises(num_subjects=6, clips=9, seed=0):
     return TrainingSet(
         name="fold",
         seed=7,
-        features={
+        inputs={
             "holistic": torch.tensor(identity, dtype=torch.float32),
             "componential": torch.tensor(motion, dtype=torch.float32),
         },
@@ -44,7 +45,7 @@ def test_the_gate_learns_whom_to_trust_on_strangers(make_model):
     model = make_model()
     fold = clips_where_only_flow_generalises()
     joint = train_stacked(model, [fold], OPTIMISATION)
-    (refitted,) = refit_gates(model, [fold], joint, OPTIMISATION)
+    (refitted,) = refit_gates(FrozenTower(model), [fold], joint, OPTIMISATION)
     strangers = clips_where_only_flow_generalises(seed=1)
 
     def weights(state):
@@ -54,7 +55,7 @@ def test_the_gate_learns_whom_to_trust_on_strangers(make_model):
         )
         texts = model.encode_prompts(state["prompts.context"])
         with torch.no_grad():
-            return head.eval()(strangers.features, texts).gate_weights.mean(0)
+            return head.eval()(strangers.inputs, texts).gate_weights.mean(0)
 
     holistic, componential = weights(joint[0])
     assert abs(holistic - componential) < 0.2
@@ -76,7 +77,7 @@ def test_models_without_a_learnt_gate_are_left_alone(make_model, options):
     fold = clips_where_only_flow_generalises()
     short = Optimisation(epochs=1, batch_size=12, learning_rate=1e-2, weight_decay=0.0)
     states = train_stacked(model, [fold], short)
-    assert refit_gates(model, [fold], states, short) == states
+    assert refit_gates(FrozenTower(model), [fold], states, short) == states
 
 
 def test_a_single_training_subject_cannot_be_split(make_model):
@@ -84,4 +85,4 @@ def test_a_single_training_subject_cannot_be_split(make_model):
     fold = clips_where_only_flow_generalises(num_subjects=1)
     short = Optimisation(epochs=1, batch_size=4, learning_rate=1e-2, weight_decay=0.0)
     states = train_stacked(model, [fold], short)
-    assert refit_gates(model, [fold], states, short) == states
+    assert refit_gates(FrozenTower(model), [fold], states, short) == states

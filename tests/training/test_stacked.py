@@ -35,7 +35,7 @@ def training_sets(model, clips):
         TrainingSet(
             name=f"fold {i}",
             seed=100 + i,
-            features={branch: values[span] for branch, values in features.items()},
+            inputs={branch: values[span] for branch, values in features.items()},
             labels=labels[span],
             subjects=np.array([f"s{row % 3}" for row in range(SIZES[i])]),
         )
@@ -106,7 +106,7 @@ def test_training_learns(make_model, clips):
 def test_a_loss_that_is_not_finite_names_fold_and_step(make_model, clips):
     model = make_model()
     sets, _ = training_sets(model, clips)
-    sets[1].features["holistic"][0] = torch.nan
+    sets[1].inputs["holistic"][0] = torch.nan
     with pytest.raises(UserError, match=r"loss of fold fold 1 is nan at step 0.*learning_rate"):
         train_stacked(model, sets, OPTIMISATION)
 

@@ -66,6 +66,12 @@ ACTION_UNIT_NAMES: dict[int, str] = {
     66: "cross-eye",
 }
 
+# What muscles of the face do, without lids, gaze, head and tongue: the manual's main codes.
+MAIN_ACTION_UNITS = (
+    *(1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18),
+    *(20, 22, 23, 24, 25, 26, 27, 28),
+)
+
 
 def action_unit_name(number: int) -> str:
     """FACS name of an action unit, for example 4 → "brow lowerer".

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from transformers import CLIPConfig, CLIPModel
+from transformers.utils import cached_file
 
 
 def load_backbone(name: str, revision: str | None = None, **access) -> CLIPModel:
@@ -28,3 +31,14 @@ def load_backbone(name: str, revision: str | None = None, **access) -> CLIPModel
             "incomplete or of another model. Fetch it again."
         )
     return clip
+
+
+def pinned_revision(name: str, revision: str | None, **access) -> str | None:
+    """The commit that a Hub id's revision (a branch, a tag, None for main) stands for today.
+
+    Read off the cache, where each commit has a folder of its own: nothing is fetched twice.
+    """
+    config = cached_file(name, "config.json", revision=revision, **access)
+    commit = Path(config).parent.name
+    is_commit = len(commit) == 40 and set(commit) <= set("0123456789abcdef")
+    return commit if is_commit else revision

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+
 from transformers import CLIPConfig, PreTrainedConfig
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
+CHECKPOINT_FORMAT = 1  # raised when a checkpoint means something that older code would misread
 
 # The paper leaves these open; the first option of each is our reading, the others are measured
 # beside it (README, "Deviations from the paper").
@@ -15,6 +22,16 @@ READINGS = {
     "gate_reading": ("independent", "literal", "convex", "fixed"),
     "response_reading": ("logits", "probabilities"),
     "without_focal": ("cross_entropy", "nothing"),
+}
+# The fields of PEFT's LoraConfig that `vision_lora` may set: those that change no weight of CLIP.
+VISION_LORA_FIELDS = (
+    *("r", "lora_alpha", "lora_dropout", "target_modules", "use_rslora", "use_dora"),
+)
+# What transformers adds to a config.json beside the fields of its config classes.
+_OF_TRANSFORMERS = {
+    *("model_type", "auto_map", "custom_pipelines", "transformers_version", "torch_dtype"),
+    *("name_or_path", "num_labels", "attn_implementation", "experts_implementation"),
+    *("output_attentions", "output_hidden_states", "return_dict", "use_cache"),
 }
 
 
@@ -47,6 +64,10 @@ class HcpMerConfig(PreTrainedConfig):
         focal_gamma: γ of the focal loss; its α is the buffer `focal_alpha` of the model.
         use_holistic, use_componential, use_adapter, use_consistency, use_focal: ablations
             (Fig. 3). With one branch off, Eq. 3–5 drop out and the other branch is the answer.
+        vision_lora: LoRA on the vision tower (not in the paper): {"r": rank, and what else of
+            VISION_LORA_FIELDS}; None: the tower is frozen, as the paper has it. Set by
+            `HcpMerModel.add_vision_lora`.
+        checkpoint_format: of what is stored; a newer one than this code's is refused.
 
     Raises:
         ValueError: an unknown reading, a value out of range, no branch, or malformed groups.
@@ -90,7 +111,11 @@ class HcpMerConfig(PreTrainedConfig):
     use_consistency: bool = True
     use_focal: bool = True
 
+    vision_lora: dict | None = None
+    checkpoint_format: int = CHECKPOINT_FORMAT
+
     def __post_init__(self, **kwargs):
+        self._check_origin(kwargs)
         if self.clip_config is None:
             self.clip_config = CLIPConfig()
         elif isinstance(self.clip_config, dict):
@@ -112,6 +137,21 @@ class HcpMerConfig(PreTrainedConfig):
     @property
     def num_classes(self) -> int:
         return len(self.prompt_groups)
+
+    def _check_origin(self, further: dict) -> None:
+        """Refuse what newer code wrote; name fields that this code does not know."""
+        if self.checkpoint_format > CHECKPOINT_FORMAT:
+            raise ValueError(
+                f"this checkpoint is of format {self.checkpoint_format}, this code reads up to "
+                f"{CHECKPOINT_FORMAT}: install a newer hcp_mer, or load it with "
+                "trust_remote_code=True where hcp_mer is not installed."
+            )
+        unknown = sorted(set(further) - _OF_TRANSFORMERS - set(vars(PreTrainedConfig())))
+        if unknown:
+            logger.warning(
+                f"the config has fields that this code does not know and does not use: "
+                f"{', '.join(unknown)}. They may come from a newer version, or be misspelt."
+            )
 
     def _check(self) -> None:
         for name, options in READINGS.items():
@@ -141,6 +181,37 @@ class HcpMerConfig(PreTrainedConfig):
                 raise ValueError(f"{name} must not be negative; got {getattr(self, name)}.")
         for group in self.prompt_groups:
             check_prompt_group(group)
+        if self.vision_lora:
+            check_vision_lora(self.vision_lora)
+
+
+def check_options(options: dict) -> None:
+    """Raise ValueError, with the closest name, for an option that is no field of HcpMerConfig."""
+    for name in options:
+        if not hasattr(HcpMerConfig, name) and name not in _OF_TRANSFORMERS:
+            close = difflib.get_close_matches(name, HcpMerConfig.__annotations__, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"unknown option {name!r} of HcpMerConfig.{hint}")
+
+
+def check_vision_lora(settings: dict) -> None:
+    """Raise ValueError unless `settings` has a rank and other known fields only."""
+    if not isinstance(settings, dict) or type(settings.get("r")) is not int or settings["r"] < 0:
+        raise ValueError(
+            f"vision_lora needs a rank, a whole number: for example {{r: 8}}; got {settings!r}."
+        )
+    unknown = sorted(set(settings) - set(VISION_LORA_FIELDS))
+    if unknown:
+        raise ValueError(
+            f"vision_lora does not take {', '.join(unknown)}; it takes "
+            f"{', '.join(VISION_LORA_FIELDS)} (fields of PEFT's LoraConfig)."
+        )
+    layers = settings.get("target_modules", ["q_proj"])
+    if not isinstance(layers, (list, tuple)) or not all(isinstance(name, str) for name in layers):
+        raise ValueError(
+            "vision_lora's target_modules must be a list of layer names such as [q_proj, v_proj]; "
+            f"got {layers!r}."
+        )
 
 
 def check_prompt_group(group: dict) -> None:

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import difflib
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from transformers import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, load_image
+from transformers.processing_utils import ImagesKwargs
 from transformers.utils import TensorType
 
-from .motion_hcp_mer import MotionSettings, motion_pair, resize_frame
+from .motion_hcp_mer import SMALLEST_SIDE_PX, MotionSettings, motion_pair, resize_frame
+
+SMALLEST_FACE_PX = 16  # a side; below it no face can be made out
+LEAST_CONTRAST = 1.0  # grey levels, standard deviation: below it a frame shows nothing
+LEAST_OF_16_BIT = 4096  # a brightest level below it leaves fewer than 16 of 256 levels
+URL_TIMEOUT_S = 30.0
+
+
+class HcpMerImagesKwargs(ImagesKwargs, total=False):
+    """The settings that `from_pretrained` may be given in place of the stored ones."""
+
+    image_size: int
+    motion_size: int
+    motion: dict
+    estimator: str
+    magnifier: str
 
 
 class HcpMerImageProcessor(BaseImageProcessor):
@@ -25,9 +43,13 @@ class HcpMerImageProcessor(BaseImageProcessor):
         motion: the fields of MotionSettings (magnification, encoding of flow).
         estimator, magnifier: what made the pairs that trained the model. Only the defaults travel
             with a checkpoint; after others, `onset=, apex=` is refused and pairs must be given.
+    Raises:
+        ValueError: a setting that does not exist, or a value out of range.
     """
 
     model_input_names = ["pixel_values", "flow_pixel_values"]  # noqa: RUF012
+    valid_kwargs = HcpMerImagesKwargs
+    _auto_class = "AutoImageProcessor"  # save_pretrained then adds the code and says where it is
 
     def __init__(
         self,
@@ -41,13 +63,18 @@ class HcpMerImageProcessor(BaseImageProcessor):
         magnifier: str = "lagrangian",
         **kwargs,
     ):
+        _refuse_unknown(kwargs)
         super().__init__(**kwargs)
-        self.image_size = image_size
-        self.image_mean = list(image_mean or OPENAI_CLIP_MEAN)
-        self.image_std = list(image_std or OPENAI_CLIP_STD)
-        self.resample = resample
-        self.motion_size = motion_size
-        self.motion = MotionSettings(**(motion or {})).to_dict()
+        self.image_size = _whole("image_size", image_size, 1)
+        self.image_mean = _channels("image_mean", OPENAI_CLIP_MEAN, image_mean)
+        self.image_std = _channels("image_std", OPENAI_CLIP_STD, image_std)
+        if min(self.image_std) <= 0:
+            raise ValueError(f"image_std must be positive; got {self.image_std}.")
+        if resample not in list(Image.Resampling):
+            raise ValueError(f"resample must be a PIL filter, 0 to 5 (3: bicubic); got {resample}.")
+        self.resample = int(resample)
+        self.motion_size = _whole("motion_size", motion_size, SMALLEST_SIDE_PX)
+        self.motion = _motion_settings(motion).to_dict()
         self.estimator, self.magnifier = estimator, magnifier
 
     def __call__(
@@ -79,15 +106,13 @@ class HcpMerImageProcessor(BaseImageProcessor):
             raise ValueError("onset and apex belong together: give both.")
         if (onset is not None) == (magnified is not None or flow is not None):
             raise ValueError("give either onset= and apex=, or magnified= and flow=.")
-        if onset is not None:
-            magnified, flow = self._pairs(_as_list(onset), _as_list(apex))
-        views = {"pixel_values": magnified, "flow_pixel_values": flow}
-        lists = {name: _as_list(view) for name, view in views.items() if view is not None}
-        _check_lengths(lists)
-        data = {
-            name: np.stack([self.to_pixels(as_rgb(image)) for image in images_])
-            for name, images_ in lists.items()
-        }
+        given = {"onset": onset, "apex": apex, "magnified": magnified, "flow": flow}
+        clips = _clips({name: images for name, images in given.items() if images is not None})
+        pixels = [
+            {name: self.to_pixels(view) for name, view in self._views(clip).items()}
+            for clip in clips
+        ]
+        data = {name: np.stack([clip[name] for clip in pixels]) for name in pixels[0]}
         return BatchFeature(data, tensor_type=return_tensors)
 
     preprocess = __call__
@@ -100,60 +125,199 @@ class HcpMerImageProcessor(BaseImageProcessor):
         normalised = (scaled - np.float32(self.image_mean)) / np.float32(self.image_std)
         return np.ascontiguousarray(normalised.transpose(2, 0, 1), dtype=np.float32)
 
-    def _pairs(self, onsets: list, apexes: list) -> tuple[list, list]:
-        _check_lengths({"onset": onsets, "apex": apexes})
+    def _views(self, clip: dict[str, tuple]) -> dict[str, np.ndarray]:
+        """The views of one clip by the model's name for them, RGB uint8."""
+        if "onset" in clip:
+            magnified, flow = self._pair(clip)
+            return {"pixel_values": magnified, "flow_pixel_values": flow}
+        names = {"magnified": "pixel_values", "flow": "flow_pixel_values"}
+        return {names[view]: as_rgb(image, name) for view, (image, name) in clip.items()}
+
+    def _pair(self, clip: dict[str, tuple]) -> tuple[np.ndarray, np.ndarray]:
         if (self.estimator, self.magnifier) != ("refined_lk", "lagrangian"):
             raise ValueError(
                 f"this model was trained on pairs made by another method (flow {self.estimator}, "
                 f"magnification {self.magnifier}), which does not travel with it: make pairs the "
                 "same way and give magnified= and flow=."
             )
-        settings = MotionSettings(**self.motion)
-        pairs = []
-        for onset, apex in zip(onsets, apexes):
-            frames = [as_rgb(onset), as_rgb(apex)]
-            if frames[0].shape != frames[1].shape:
-                raise ValueError(
-                    f"onset and apex must be of one size; got {frames[0].shape[:2]} and "
-                    f"{frames[1].shape[:2]}. Crop both frames of a clip alike."
-                )
-            frames = [resize_frame(frame, self.motion_size) for frame in frames]
-            pairs.append(motion_pair(*frames, settings))
-        return [pair.magnified for pair in pairs], [pair.flow_image for pair in pairs]
+        (onset, onset_name), (apex, apex_name) = clip["onset"], clip["apex"]
+        frames = {onset_name: as_rgb(onset, onset_name), apex_name: as_rgb(apex, apex_name)}
+        if frames[onset_name].shape != frames[apex_name].shape:
+            sizes = " and ".join(_size(frame) for frame in frames.values())
+            raise ValueError(
+                f"{onset_name} and {apex_name} must be of one size; got {sizes} px. Crop both "
+                "frames of a clip alike."
+            )
+        frames = {name: resize_frame(frame, self.motion_size) for name, frame in frames.items()}
+        for name, frame in frames.items():
+            if frame.mean(axis=-1).std() < LEAST_CONTRAST:
+                raise ValueError(f"{name} is one flat colour, no motion can be seen in it.")
+        pair = motion_pair(*frames.values(), MotionSettings(**self.motion))
+        return pair.magnified, pair.flow_image
 
 
-def as_rgb(image) -> np.ndarray:
-    """A path, URL, PIL image or array as RGB uint8 (height, width, 3); grey is repeated.
+def as_rgb(image, name: str = "image") -> np.ndarray:
+    """A path, URL, PIL image or array as RGB uint8 (height, width, 3).
 
+    Grey is repeated, transparency dropped, a file's EXIF rotation applied; 16-bit grey keeps its
+    upper 8 bits (as Pillow reads 16-bit colour).
     Raises:
-        ValueError: not an image, or an array that is not uint8.
+        ValueError: not an image, one without a fixed range of levels, or one too small for a face;
+            the message begins with `name`.
     """
     if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim not in (2, 3):
-            raise ValueError(
-                f"an image array must be uint8 (height, width[, channels]); got {image.dtype} "
-                f"of shape {image.shape}."
-            )
-        image = Image.fromarray(image)
-    elif not isinstance(image, Image.Image):
-        name = str(image)
-        if not name.startswith(("http://", "https://")) and not Path(name).is_file():
-            raise ValueError(f"cannot read {name} as an image: there is no such file.")
+        rgb = _array_as_rgb(image, name)
+    elif isinstance(image, (str, Path, Image.Image)):
         try:
-            image = load_image(name)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"cannot read {image} as an image: {error}") from error
+            rgb = _pil_as_rgb(image) if isinstance(image, Image.Image) else _file_as_rgb(image)
+        except Exception as error:  # Pillow's readers and the HTTP library have many classes
+            what = "the PIL image" if isinstance(image, Image.Image) else _shortened(str(image))
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{name}: cannot read {what} as an image: {reason}") from error
+    else:
+        hint = ""
+        if isinstance(image, dict) and "bytes" in image:
+            hint = " An undecoded image of datasets: cast_column(…, datasets.Image()) decodes it."
+        raise ValueError(
+            f"{name} must be a path, a URL, a PIL image or a uint8 array; got "
+            f"{'None' if image is None else type(image).__name__}.{hint}"
+        )
+    if min(rgb.shape[:2]) < SMALLEST_FACE_PX:
+        raise ValueError(
+            f"{name} is {_size(rgb)} px and shows no face: give at least {SMALLEST_FACE_PX} px a "
+            "side, better the backbone's own size."
+        )
+    return rgb
+
+
+def _array_as_rgb(array: np.ndarray, name: str) -> np.ndarray:
+    given = f"{name} is a {array.dtype} array of shape {array.shape}"
+    channels = (1, 3, 4)
+    if array.dtype != np.uint8:
+        raise ValueError(
+            f"{given}, an image must be uint8: bring its values to 0–255, the same way for all "
+            "frames, and convert it with .astype(numpy.uint8)."
+        )
+    if array.ndim == 4:
+        raise ValueError(f"{given}: several clips are a list of images; give list(array).")
+    if array.ndim == 3 and array.shape[0] in channels and array.shape[2] not in channels:
+        raise ValueError(f"{given}: put the channels last, array.transpose(1, 2, 0).")
+    if array.ndim != 2 and (array.ndim != 3 or array.shape[2] not in channels):
+        raise ValueError(f"{given}, an image has (height, width) or (height, width, 3).")
+    colour = array[..., :3] if array.ndim == 3 else array[..., None]
+    return np.ascontiguousarray(np.broadcast_to(colour, (*array.shape[:2], 3)))
+
+
+def _file_as_rgb(source: str | Path) -> np.ndarray:
+    """Raises whatever Pillow or the HTTP library raise."""
+    if str(source).startswith(("http://", "https://")):
+        return _pil_as_rgb(load_image(str(source), timeout=URL_TIMEOUT_S))
+    if Path(source).is_dir():
+        raise ValueError("it is a folder.")
+    if not Path(source).is_file():
+        raise ValueError("there is no such file.")
+    with Image.open(source) as image:
+        limit = Image.MAX_IMAGE_PIXELS  # above it Pillow only warns, above its double it refuses
+        if limit is not None and image.width * image.height > limit:
+            raise ValueError(
+                f"{image.width}×{image.height} px is more than Pillow's limit of {limit} pixels. "
+                "Crop the face first."
+            )
+        return _pil_as_rgb(image)
+
+
+def _pil_as_rgb(image: Image.Image) -> np.ndarray:
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("its pixels are floats (mode F). Bring them to 0–255 and .convert('L').")
+    if image.mode.startswith("I"):
+        return _grey_16_bit_as_rgb(np.asarray(image))
+    if image.mode in ("P", "PA"):
+        image = image.convert("RGBA")  # to RGB, Pillow warns of palettes with transparency
     return np.asarray(image.convert("RGB"))
 
 
-def _as_list(images) -> list:
-    return list(images) if isinstance(images, (list, tuple)) else [images]
+def _grey_16_bit_as_rgb(levels: np.ndarray) -> np.ndarray:
+    """Integer levels 0 to 65535; Pillow's own conversion would cut them off at 255."""
+    low, high = int(levels.min()), int(levels.max())
+    if low < 0 or not LEAST_OF_16_BIT <= high < 2**16:
+        raise ValueError(
+            f"16-bit levels lie in 0 to 65535 and use that range; got {low} to {high}. Bring them "
+            "to 0–255 yourself, the same way for all frames, and convert to 8 bits."
+        )
+    grey = (levels >> 8).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
 
 
-def _check_lengths(lists: dict[str, list]) -> None:
+def _clips(views: dict) -> list[dict[str, tuple]]:
+    """One dict per clip, view → (image, what to call it in a message)."""
+    lists = {
+        view: list(images) if isinstance(images, (list, tuple)) else [images]
+        for view, images in views.items()
+    }
     if len({len(images) for images in lists.values()}) > 1:
-        counts = ", ".join(f"{len(images)} {name}" for name, images in lists.items())
+        counts = ", ".join(f"{len(images)} {view}" for view, images in lists.items())
         raise ValueError(f"one clip needs one image of each view; got {counts}.")
+    for view, images in lists.items():
+        if not images:
+            raise ValueError(f"{view} is an empty list: give at least one clip.")
+    named = {
+        view: [
+            (image, f"{view}[{index}]" if isinstance(views[view], (list, tuple)) else view)
+            for index, image in enumerate(images)
+        ]
+        for view, images in lists.items()
+    }
+    return [dict(zip(named, images)) for images in zip(*named.values())]
+
+
+def _refuse_unknown(settings: dict) -> None:
+    """Raise ValueError for misspelt settings and for other processors'; the library has its own."""
+    own = list(HcpMerImagesKwargs.__annotations__.keys() - ImagesKwargs.__annotations__.keys())
+    own += ["image_mean", "image_std", "resample"]
+    for name in settings:
+        close = difflib.get_close_matches(name, own, n=1, cutoff=0.75)
+        if close or name in ImagesKwargs.__annotations__:
+            hint = f"Did you mean {close[0]}?" if close else f"It has {', '.join(sorted(own))}."
+            raise ValueError(f"HcpMerImageProcessor has no setting {name!r}. {hint}")
+
+
+def _motion_settings(motion: dict | None) -> MotionSettings:
+    known = [field.name for field in fields(MotionSettings)]
+    motion = {} if motion is None else motion
+    if not isinstance(motion, dict) or not set(motion) <= set(known):
+        raise ValueError(f"motion may have the settings {', '.join(known)}; got {motion!r}.")
+    for name, value in motion.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"motion's {name} must be a number; got {value!r}.")
+    return MotionSettings(**motion)
+
+
+def _whole(name: str, value: int, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(
+            f"{name} must be a whole number of px, at least {least}; got {value!r}. 224 is usual."
+        )
+    return value
+
+
+def _channels(name: str, default: list[float], values: list[float] | None) -> list[float]:
+    values = default if values is None else values
+    numbers = isinstance(values, (list, tuple)) and all(
+        isinstance(value, (int, float)) for value in values
+    )
+    if not numbers or len(values) != 3:
+        raise ValueError(f"{name} must be three numbers, for R, G and B; got {values!r}.")
+    return list(values)
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[1]}×{image.shape[0]}"
+
+
+def _shortened(text: str) -> str:
+    """A base64 string given for a path would fill the screen."""
+    return text if len(text) <= 300 else f"{text[:40]}… ({len(text)} characters)"
 
 
 __all__ = ["HcpMerImageProcessor"]

@@ -13,20 +13,28 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPModel, PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput, cached_file
+from transformers.utils import ModelOutput
 
-from .adapter_hcp_mer import HcpAdapter, MaskedBatchNorm1d, UpProjection
-from .backbone_hcp_mer import load_backbone
-from .configuration_hcp_mer import HcpMerConfig
-from .fusion_hcp_mer import GatedFusion, fuse
+from .adapter_hcp_mer import MaskedBatchNorm1d, UpProjection
+from .backbone_hcp_mer import load_backbone, pinned_revision
+from .checkpoint_hcp_mer import (
+    BACKBONE,
+    check_complete,
+    hub_arguments,
+    put_code,
+    read_state,
+    vision_lora_folder,
+    weights_to_store,
+)
+from .configuration_hcp_mer import HcpMerConfig, check_options, check_vision_lora
+from .fusion_hcp_mer import GatedFusion
+from .head_hcp_mer import HcpMerHead
 from .losses_hcp_mer import total_loss
 from .prompts_hcp_mer import HcpPromptGroups, tokenize_prompt_groups
-
-BACKBONE = "clip."
+from .vision_lora_hcp_mer import add_vision_lora, is_lora, load_vision_lora, save_vision_lora
 
 
 class ImageFeatures(NamedTuple):
@@ -34,17 +42,8 @@ class ImageFeatures(NamedTuple):
 
     pooled: Tensor  # (batch, projection_dim): in the space shared with text, not normalised
     patches: Tensor  # (batch, num_patches, hidden_size): last layer, without the class token
-
-
-class HeadOutput(NamedTuple):
-    """What the head says of a batch; lists have one entry per active branch, holistic first."""
-
-    logits: Tensor  # (batch, num_classes): Res_f
-    branch_logits: list[Tensor]  # each (batch, num_classes): scaled similarities
-    branch_responses: list[Tensor]  # each (batch, num_classes): the same unscaled, bounded
-    branch_embeds: list[Tensor]  # each (batch, projection_dim): adapted, unit norm
-    cross_logits: list[Tensor]  # images against the other branch's texts; empty unless Eq. 2 asks
-    gate_weights: Tensor | None  # (batch, 2): α_h, β_c; None with one branch
+    hidden_states: tuple[Tensor, ...] | None = None  # if asked for: see HcpMerOutput
+    attentions: tuple[Tensor, ...] | None = None
 
 
 @dataclass
@@ -58,6 +57,11 @@ class HcpMerOutput(ModelOutput):
         gate_weights: (batch, 2), α_h and β_c of Eq. 4.
         image_embeds, flow_embeds: (batch, projection_dim), adapted, unit norm: V^h and V^c.
         text_embeds: (num_prompts, projection_dim), unit norm: T^h, then T^c.
+        image_hidden_states, flow_hidden_states: with `output_hidden_states=True`, per layer of the
+            vision tower (batch, 1 + num_patches, hidden_size), its input first.
+        image_attentions, flow_attentions: with `output_attentions=True` (and
+            attn_implementation="eager", as everywhere in transformers), per layer (batch, heads,
+            1 + num_patches, 1 + num_patches); token 0 is the class token.
     """
 
     loss: Tensor | None = None
@@ -68,106 +72,10 @@ class HcpMerOutput(ModelOutput):
     image_embeds: Tensor | None = None
     flow_embeds: Tensor | None = None
     text_embeds: Tensor | None = None
-
-
-class HcpMerHead(nn.Module):
-    """Everything after the frozen towers: adapters, similarities, gate.
-
-    It knows nothing of images and tokens, so that training can cache the first, share the second
-    between folds and stack this module.
-    """
-
-    def __init__(self, config: HcpMerConfig):
-        super().__init__()
-        self.config = config
-        self.branches = config.branches
-        if config.use_adapter:
-            self.adapters = nn.ModuleDict({branch: HcpAdapter(config) for branch in self.branches})
-        if len(self.branches) == 2:
-            self.gate = GatedFusion(config.num_classes, config.gate_reading)
-        # Per branch and class: which rows of text_embeds are its prompts, padded with −1.
-        self.prompt_rows = self._number_prompts(config)
-        self._index_cache: dict = {}
-
-    def forward(
-        self, features: dict[str, Tensor], text_embeds: Tensor, valid: Tensor | None = None
-    ) -> HeadOutput:
-        """Answer from frozen features.
-
-        Args:
-            features: per active branch ("holistic", "componential") (batch, projection_dim).
-            text_embeds: (num_prompts, projection_dim), as `encode_prompts` orders them.
-            valid: (batch,) bool, rows that count in batch statistics; None for all.
-        """
-        texts = F.normalize(text_embeds, dim=-1)
-        embeds = [self._embed(branch, features[branch], valid) for branch in self.branches]
-        responses = [
-            self._respond(branch, embed, texts) for branch, embed in zip(self.branches, embeds)
-        ]
-        scale = self.config.similarity_scale
-        logits = [scale * response for response in responses]
-        cross = []
-        if "literal" in self.config.contrastive_reading or "+" in self.config.contrastive_reading:
-            others = reversed(self.branches)
-            cross = [
-                scale * self._respond(other, embed, texts) for other, embed in zip(others, embeds)
-            ]
-        fused, gates = self.combine(responses)
-        return HeadOutput(fused, logits, responses, embeds, cross, gates)
-
-    def combine(self, responses: list[Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Res_f and the gate weights from the branches' responses, each (batch, num_classes)."""
-        logits = [self.config.similarity_scale * response for response in responses]
-        if len(self.branches) == 1:
-            return logits[0], None
-        if self.config.response_reading == "probabilities":
-            probabilities = [branch.softmax(-1) for branch in logits]
-            gates = self.gate(*probabilities)
-            # Gates need not sum to 1: the log of the normalised mixture is what softmax undoes.
-            fused = fuse(gates, *probabilities).clamp_min(1e-8)
-            return (fused / fused.sum(-1, keepdim=True)).log(), gates
-        # The gate reads bounded cosines: at a scale of 100, logits would saturate its sigmoid.
-        gates = self.gate(*responses)
-        return fuse(gates, *logits), gates
-
-    def _embed(self, branch: str, features: Tensor, valid: Tensor | None) -> Tensor:
-        if self.config.use_adapter:
-            features = self.adapters[branch](features, valid)
-        return F.normalize(features, dim=-1)
-
-    def _respond(self, branch: str, embeds: Tensor, texts: Tensor) -> Tensor:
-        """Similarity to each class (batch, num_classes): a cosine, or several combined."""
-        rows, padding = self._rows_on(branch, texts.device)
-        cosines = (embeds @ texts.T)[:, rows]  # (batch, num_classes, most prompts per class)
-        if rows.shape[-1] == 1:
-            return cosines[..., 0]
-        if self.config.au_set_reduction == "max":
-            return cosines.masked_fill(padding, -torch.inf).amax(-1)
-        scale = self.config.similarity_scale
-        return (scale * cosines).masked_fill(padding, -torch.inf).logsumexp(-1) / scale
-
-    def _rows_on(self, branch: str, device: torch.device) -> tuple[Tensor, Tensor]:
-        if (branch, device) not in self._index_cache:
-            with torch.inference_mode(False):  # kept, and perhaps trained with later
-                rows = torch.tensor(self.prompt_rows[branch], device=device)
-                self._index_cache[branch, device] = rows.clamp_min(0), rows < 0
-        return self._index_cache[branch, device]
-
-    @staticmethod
-    def _number_prompts(config: HcpMerConfig) -> dict[str, list[list[int]]]:
-        counts = {
-            "holistic": [1] * config.num_classes,
-            "componential": [len(group["action_units"]) for group in config.prompt_groups],
-        }
-        rows, start = {}, 0
-        for branch in config.branches:
-            most = max(counts[branch])
-            rows[branch] = []
-            for count in counts[branch]:
-                own = list(range(start, start + count))
-                rows[branch].append(own + [-1] * (most - count))
-                start += count
-        return rows
+    image_hidden_states: tuple[Tensor, ...] | None = None
+    flow_hidden_states: tuple[Tensor, ...] | None = None
+    image_attentions: tuple[Tensor, ...] | None = None
+    flow_attentions: tuple[Tensor, ...] | None = None
 
 
 class HcpMerModel(PreTrainedModel):
@@ -231,10 +139,12 @@ class HcpMerModel(PreTrainedModel):
             )
             name = Path(backbone).name if local else str(backbone)
         options.setdefault("similarity_scale", float(clip.logit_scale.detach().exp()))
+        check_options(options)
+        vision_lora = options.pop("vision_lora", None)
         config = HcpMerConfig(
             clip_config=clip.config,
             backbone=name,
-            backbone_revision=revision,
+            backbone_revision=None if local else pinned_revision(name, revision),
             save_backbone=local,
             prompt_groups=prompt_groups,
             **options,
@@ -245,6 +155,8 @@ class HcpMerModel(PreTrainedModel):
         model = cls(config)
         model.clip.load_state_dict(clip.state_dict())
         model.prompts.reset_context(model.clip.text_model)
+        if vision_lora:
+            model.add_vision_lora(vision_lora)
         return model.eval()
 
     @classmethod
@@ -252,37 +164,69 @@ class HcpMerModel(PreTrainedModel):
         """Load a checkpoint; one without its backbone fetches it by name and pinned revision.
 
         Raises:
-            OSError: checkpoint or backbone cannot be found; never random weights instead.
+            OSError: weights or backbone are missing, damaged or incomplete: never random weights
+                instead, and never pickled ones.
+            ValueError: the backbone is no CLIP, or not of the sizes that were trained on.
         """
-        path = pretrained_model_name_or_path
+        path = str(pretrained_model_name_or_path)
         if config is None:
-            config = cls.config_class.from_pretrained(path, **_hub(kwargs))
-        if kwargs.get("state_dict") is None and not config.save_backbone:
-            kwargs["state_dict"] = cls._merged_state(path, config, kwargs)
-            path = None  # everything is in the state dict: transformers has no file to look for
-            kwargs = {k: v for k, v in kwargs.items() if k not in ("revision", "subfolder")}
-        loaded = super().from_pretrained(path, *args, config=config, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
-        model.name_or_path = str(pretrained_model_name_or_path)
+            config = cls.config_class.from_pretrained(path, **hub_arguments(kwargs))
+        if kwargs.get("state_dict") is None:
+            kwargs["state_dict"] = read_state(path, config, kwargs)
+        asked_for_info = kwargs.pop("output_loading_info", False)
+        tolerant = kwargs.pop("ignore_mismatched_sizes", False)
+        # Everything is in the state dict: transformers has no file to look for, and reports
+        # wanting weights to us instead of making some up.
+        rest = {k: v for k, v in kwargs.items() if k not in ("revision", "subfolder")}
+        model, info = super().from_pretrained(
+            None,
+            *args,
+            config=config,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **rest,
+        )
+        check_complete(path, info, tolerant)
+        if config.vision_lora:
+            load_vision_lora(model.clip, vision_lora_folder(path, kwargs))
+            model.eval()
+        model.name_or_path = path
         model.freeze_backbone()  # loading sets every requires_grad back to True
-        return loaded
-
-    @classmethod
-    def _merged_state(cls, path, config, kwargs) -> dict[str, Tensor]:
-        """The trained part of the checkpoint and the backbone that its config names."""
-        own = load_file(cached_file(path, "model.safetensors", **_hub(kwargs)))
-        access = {k: v for k, v in _hub(kwargs).items() if k not in ("revision", "subfolder")}
-        clip = load_backbone(config.backbone, config.backbone_revision, **access)
-        return {**own, **{BACKBONE + key: value for key, value in clip.state_dict().items()}}
+        return (model, info) if asked_for_info else model
 
     def save_pretrained(self, save_directory, *args, state_dict=None, **kwargs):
-        """Save as safetensors; backbone weights that fp16 holds exactly are stored as fp16."""
-        if state_dict is None:
-            state_dict = {
-                key: value.half() if key.startswith(BACKBONE) and _fits_half(value) else value
-                for key, value in self.state_dict().items()
-            }
-        super().save_pretrained(save_directory, *args, state_dict=state_dict, **kwargs)
+        """Save a complete checkpoint: weights (safetensors), config, code, LoRA if there is any.
+
+        Backbone weights that fp16 holds exactly are stored as fp16, and loaded as what they were.
+        """
+        if kwargs.pop("push_to_hub", False):
+            repo_id = kwargs.pop("repo_id", Path(save_directory).name)
+            self.save_pretrained(save_directory, *args, state_dict=state_dict)
+            return self.push_to_hub(repo_id, **kwargs)
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        put_code(self.config, folder)
+        stored = weights_to_store(self.state_dict() if state_dict is None else state_dict)
+        super().save_pretrained(folder, *args, state_dict=stored, **kwargs)
+        if self.config.vision_lora:
+            save_vision_lora(self.clip, folder, self.config.backbone)
+
+    def add_vision_lora(self, settings: dict) -> None:
+        """Put LoRA on the vision tower (see HcpMerConfig.vision_lora); a rank of 0 adds nothing.
+
+        Raises:
+            ImportError: PEFT is not installed. ValueError: settings that PEFT does not take, or
+                the model has LoRA already.
+        """
+        if self.config.vision_lora:
+            raise ValueError("this model has LoRA on its vision tower already.")
+        check_vision_lora(settings)
+        if not settings["r"]:
+            return
+        add_vision_lora(self.clip, settings)
+        self.config.vision_lora = dict(settings)
+        self.freeze_backbone()
+        self.train(self.training)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -317,20 +261,28 @@ class HcpMerModel(PreTrainedModel):
         return head.to(self.device).train()
 
     def freeze_backbone(self) -> None:
-        self.clip.requires_grad_(False)
+        """No gradient for CLIP's own weights; LoRA on it is trained."""
+        for name, parameter in self.clip.named_parameters():
+            parameter.requires_grad_(is_lora(name))
 
     def train(self, mode: bool = True) -> HcpMerModel:
-        """Train the trained part; the frozen backbone stays in eval mode."""
+        """Train the trained part; the frozen backbone stays in eval mode, LoRA's dropout not."""
         super().train(mode)
-        self.clip.eval()
+        for name, module in self.clip.named_modules():
+            module.training = mode and is_lora(name)
         return self
 
-    def encode_images(self, pixel_values: Tensor) -> ImageFeatures:
-        """Both views go through the same frozen tower. pixel_values: (batch, 3, size, size)."""
-        vision = self.clip.vision_model(pixel_values=pixel_values)
+    def encode_images(self, pixel_values: Tensor, **outputs) -> ImageFeatures:
+        """Both views go through the same tower. pixel_values: (batch, 3, size, size).
+
+        `output_attentions=True`, `output_hidden_states=True`: as in CLIPVisionModel.
+        """
+        vision = self.clip.vision_model(pixel_values=pixel_values, **outputs)
         return ImageFeatures(
             pooled=self.clip.visual_projection(vision.pooler_output),
             patches=vision.last_hidden_state[:, 1:],
+            hidden_states=vision.hidden_states,
+            attentions=vision.attentions,
         )
 
     def encode_prompts(self, context: Tensor | None = None) -> Tensor:
@@ -340,12 +292,22 @@ class HcpMerModel(PreTrainedModel):
         """
         return self.prompts(self.clip, context)
 
+    def encode_action_units(self) -> Tensor:
+        """Main action units one by one, (len(MAIN_ACTION_UNITS), projection_dim), not normalised.
+
+        Raises:
+            ValueError: the model has no componential branch.
+        """
+        return self.prompts.encode_action_units(self.clip)
+
     def forward(
         self,
         pixel_values: Tensor | None = None,
         flow_pixel_values: Tensor | None = None,
         labels: Tensor | None = None,
         text_embeds: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> HcpMerOutput | tuple:
         """Recognise.
@@ -356,22 +318,21 @@ class HcpMerModel(PreTrainedModel):
             labels: (batch,) class indices; with them the output has a loss.
             text_embeds: (num_prompts, projection_dim) from `encode_prompts`, to encode texts once
                 for many calls.
+            output_attentions, output_hidden_states: of the vision tower, per view.
         Raises:
             ValueError: an image that an active branch needs is missing.
         """
-        inputs = {"holistic": pixel_values, "componential": flow_pixel_values}
-        for branch, name in (("holistic", "pixel_values"), ("componential", "flow_pixel_values")):
-            if branch in self.config.branches and inputs[branch] is None:
-                raise ValueError(
-                    f"the {branch} branch needs {name}; "
-                    "processor(magnified=…, flow=…) or processor(onset=…, apex=…) makes both."
-                )
-        features = {b: self.encode_images(inputs[b]).pooled for b in self.config.branches}
+        views = self._encode_views(
+            {"holistic": pixel_values, "componential": flow_pixel_values},
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
         if text_embeds is None:
             text_embeds = self.encode_prompts()
-        output = self.head(features, text_embeds)
+        output = self.head({branch: view.pooled for branch, view in views.items()}, text_embeds)
         branch_logits = dict(zip(self.config.branches, output.branch_logits))
         branch_embeds = dict(zip(self.config.branches, output.branch_embeds))
+        holistic, componential = views.get("holistic"), views.get("componential")
         loss = None
         if labels is not None:
             loss = total_loss(output, labels, self.focal_alpha, self.config)
@@ -384,19 +345,24 @@ class HcpMerModel(PreTrainedModel):
             image_embeds=branch_embeds.get("holistic"),
             flow_embeds=branch_embeds.get("componential"),
             text_embeds=F.normalize(text_embeds, dim=-1),
+            image_hidden_states=holistic and holistic.hidden_states,
+            flow_hidden_states=componential and componential.hidden_states,
+            image_attentions=holistic and holistic.attentions,
+            flow_attentions=componential and componential.attentions,
         )
         as_dict = self.config.return_dict if return_dict is None else return_dict
         return result if as_dict else result.to_tuple()
 
-
-def _hub(kwargs: dict) -> dict:
-    """The arguments that say where a repository is, of all that from_pretrained got."""
-    names = ("token", "cache_dir", "force_download", "local_files_only", "revision", "subfolder")
-    return {name: kwargs[name] for name in names if name in kwargs}
-
-
-def _fits_half(values: Tensor) -> bool:
-    return bool(values.dtype == torch.float32 and torch.equal(values.half().float(), values))
+    def _encode_views(self, images: dict[str, Tensor | None], **outputs) -> dict:
+        """branch → ImageFeatures of its view, for the active branches."""
+        for branch, name in (("holistic", "pixel_values"), ("componential", "flow_pixel_values")):
+            if branch in self.config.branches and images[branch] is None:
+                raise ValueError(
+                    f"the {branch} branch needs {name}; "
+                    "processor(magnified=…, flow=…) or processor(onset=…, apex=…) makes both."
+                )
+        asked = {name: value for name, value in outputs.items() if value is not None}
+        return {b: self.encode_images(images[b], **asked) for b in self.config.branches}
 
 
 __all__ = ["HcpMerModel", "HcpMerOutput"]

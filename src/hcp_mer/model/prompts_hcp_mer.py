@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .action_units_hcp_mer import action_unit_name
+from .action_units_hcp_mer import MAIN_ACTION_UNITS, action_unit_name
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ def tokenize_prompt_groups(
         tokenizer: the backbone's CLIP tokenizer.
         prompt_groups: [{"label", "emotion", "action_units": [[int, …], …]}, …].
     Returns: {"start", "end": int, "context", "category": [int], "holistic": [[int]] per class,
-        "componential": [[[int]]] per class and action-unit set}, all JSON.
+        "componential": [[[int]]] per class and action-unit set, "action_units": {number: [int]}
+        of each main action unit alone, to name what a flow is nearest to}, all JSON.
     Raises:
         ValueError: a text without any token, or an action unit unknown to FACS.
     """
@@ -63,6 +64,9 @@ def tokenize_prompt_groups(
             [ids(componential_text(units, au_text)) for units in group["action_units"]]
             for group in prompt_groups
         ],
+        "action_units": {
+            str(number): ids(componential_text([number], au_text)) for number in MAIN_ACTION_UNITS
+        },
     }
 
 
@@ -143,6 +147,66 @@ class PrefixTree:
         )
 
 
+class TreeEncoder:
+    """CLIP's text tower over token sequences that may hold learnable context slots.
+
+    Not a module: it holds indices only, made once per device (never on meta, where loading
+    builds), and is given the tower and the contexts.
+
+    Raises:
+        ValueError: a sequence is longer than `max_positions`.
+    """
+
+    def __init__(self, sequences: list[tuple[int, ...]], max_positions: int):
+        self.tree = PrefixTree.from_sequences(sequences)
+        longest = max(self.tree.positions) + 1
+        if longest > max_positions:
+            raise ValueError(
+                f"the longest prompt has {longest} tokens, the text tower takes {max_positions}. "
+                "Use fewer action units per set, or au_text='codes'."
+            )
+        self._constants: dict[torch.device, tuple[Tensor, ...]] = {}
+
+    def encode(self, clip: nn.Module, contexts: Tensor) -> Tensor:
+        """Text embeddings of all sequences.
+
+        Args:
+            clip: the backbone, a CLIPModel.
+            contexts: (folds, num_slots, hidden_size), what stands in the slots.
+        Returns: (folds, num_sequences, projection_dim), not normalised.
+        """
+        vocabulary, rows, positions, hidden, leaves = self._constants_on(contexts.device)
+        fixed = clip.text_model.embeddings.token_embedding.weight[vocabulary]
+        fixed = fixed.to(contexts.dtype).expand(len(contexts), -1, -1)
+        table = torch.cat([fixed, contexts], dim=1)
+        # CLIPTextEmbeddings refuses more tokens than positions; a tree has more of the first.
+        states = table[:, rows] + clip.text_model.embeddings.position_embedding(positions)
+        mask = torch.zeros(hidden.shape, dtype=states.dtype, device=states.device)
+        mask = mask.masked_fill(hidden, torch.finfo(states.dtype).min)[None, None]
+        states = clip.text_model.encoder(
+            inputs_embeds=states, attention_mask=mask, is_causal=False
+        ).last_hidden_state
+        ends = clip.text_model.final_layer_norm(states[:, leaves])
+        return clip.text_projection(ends)
+
+    def _constants_on(self, device: torch.device) -> tuple[Tensor, ...]:
+        if device in self._constants:
+            return self._constants[device]
+        with torch.inference_mode(False):  # kept, and perhaps trained with later
+            vocabulary = sorted({token for token in self.tree.tokens if token >= 0})
+            row = {token: index for index, token in enumerate(vocabulary)}
+            rows = [row[t] if t >= 0 else len(vocabulary) - 1 - t for t in self.tree.tokens]
+            self._constants[device] = (
+                *(
+                    torch.tensor(values, device=device)
+                    for values in (vocabulary, rows, self.tree.positions)
+                ),
+                ~torch.tensor(self.tree.ancestors, device=device),
+                torch.tensor(self.tree.leaves, device=device),
+            )
+        return self._constants[device]
+
+
 class HcpPromptGroups(nn.Module):
     """The learnable contexts and the fixed words of every class.
 
@@ -153,22 +217,22 @@ class HcpPromptGroups(nn.Module):
     def __init__(self, config):
         super().__init__()
         ids = config.prompt_token_ids
-        self.prompts = build_prompt_groups(ids, config.branches, config.context_scope)
-        self.tree = PrefixTree.from_sequences([prompt.tokens for prompt in self.prompts])
+        text = config.clip_config.text_config
+        self.branches = config.branches
         self.context_ids = ids["context"]
-        limit = config.clip_config.text_config.max_position_embeddings
-        longest = max(self.tree.positions) + 1
-        if longest > limit:
-            raise ValueError(
-                f"the longest prompt has {longest} tokens, the text tower takes {limit}. "
-                "Use fewer action units per set, or au_text='codes'."
-            )
+        self.prompts = build_prompt_groups(ids, config.branches, config.context_scope)
+        sequences = [prompt.tokens for prompt in self.prompts]
+        self.encoder = TreeEncoder(sequences, text.max_position_embeddings)
+        slots = [-1 - slot for slot in range(len(self.context_ids))]
+        alone = [
+            (ids["start"], *componential_prompt(slots, ids["category"], words), ids["end"])
+            for words in ids["action_units"].values()
+        ]
+        self.action_unit_encoder = TreeEncoder(alone, text.max_position_embeddings)
         owners = len(config.branches) * (
             config.num_classes if config.context_scope == "per_class" else 1
         )
-        hidden_size = config.clip_config.text_config.hidden_size
-        self.context = nn.Parameter(torch.empty(owners * len(ids["context"]), hidden_size))
-        self._constants: dict[torch.device, tuple[Tensor, ...]] = {}
+        self.context = nn.Parameter(torch.empty(owners * len(slots), text.hidden_size))
 
     @torch.no_grad()
     def reset_context(self, text_model: nn.Module) -> None:
@@ -189,35 +253,19 @@ class HcpPromptGroups(nn.Module):
             rows in the order of `self.prompts`, not normalised.
         """
         own = self.context if context is None else context
-        folded = own if own.dim() == 3 else own[None]
-        vocabulary, rows, positions, hidden, leaves = self._constants_on(own.device)
-        fixed = clip.text_model.embeddings.token_embedding.weight[vocabulary]
-        table = torch.cat([fixed.to(folded.dtype).expand(len(folded), -1, -1), folded], dim=1)
-        # CLIPTextEmbeddings refuses more tokens than positions; a tree has more of the first.
-        states = table[:, rows] + clip.text_model.embeddings.position_embedding(positions)
-        mask = torch.zeros(hidden.shape, dtype=states.dtype, device=states.device)
-        mask = mask.masked_fill(hidden, torch.finfo(states.dtype).min)[None, None]
-        states = clip.text_model.encoder(
-            inputs_embeds=states, attention_mask=mask, is_causal=False
-        ).last_hidden_state
-        ends = clip.text_model.final_layer_norm(states[:, leaves])
-        texts = clip.text_projection(ends)  # (folds, num_prompts, projection_dim)
+        texts = self.encoder.encode(clip, own if own.dim() == 3 else own[None])
         return texts if own.dim() == 3 else texts[0]
 
-    def _constants_on(self, device: torch.device) -> tuple[Tensor, ...]:
-        """Index tensors of the tree, made once per device (never on meta, where loading builds)."""
-        if device in self._constants:
-            return self._constants[device]
-        with torch.inference_mode(False):  # kept, and perhaps trained with later
-            vocabulary = sorted({token for token in self.tree.tokens if token >= 0})
-            row = {token: index for index, token in enumerate(vocabulary)}
-            rows = [row[t] if t >= 0 else len(vocabulary) - 1 - t for t in self.tree.tokens]
-            self._constants[device] = (
-                *(
-                    torch.tensor(values, device=device)
-                    for values in (vocabulary, rows, self.tree.positions)
-                ),
-                ~torch.tensor(self.tree.ancestors, device=device),
-                torch.tensor(self.tree.leaves, device=device),
-            )
-        return self._constants[device]
+    def encode_action_units(self, clip: nn.Module) -> Tensor:
+        """Each main action unit alone, in the componential prompt's place and context.
+
+        Returns: (len(MAIN_ACTION_UNITS), projection_dim), not normalised. Classes with contexts
+            of their own ("per_class") are averaged: an action unit alone belongs to no class.
+        Raises:
+            ValueError: the model has no componential branch.
+        """
+        if "componential" not in self.branches:
+            raise ValueError("this model has no componential branch (use_componential is False).")
+        per_owner = self.context.unflatten(0, (-1, len(self.context_ids)))  # (owners, k, hidden)
+        componential = per_owner.chunk(len(self.branches))[-1].mean(0, keepdim=True)
+        return self.action_unit_encoder.encode(clip, componential)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -50,20 +51,50 @@ def encode_pairs(
     return features
 
 
+def read_pixels(
+    model: HcpMerModel, processor: HcpMerImageProcessor, pairs: Pairs, rows: list[int]
+) -> dict[str, Tensor]:
+    """Pixel values for each active branch, for a tower that is itself trained.
+
+    Returns: branch → (len(rows), 3, image_size, image_size) float32 on the CPU, 0.6 MB an image
+        of 224 px.
+    """
+    batches = list(_pixel_batches(model, processor, pairs, rows, "images"))
+    return {branch: torch.cat([batch[branch] for batch in batches]) for branch in batches[0]}
+
+
 @torch.inference_mode()
 def _encode(
     model: HcpMerModel, processor: HcpMerImageProcessor, pairs: Pairs, rows: list[int]
 ) -> dict[str, Tensor]:
     parts: dict[str, list[Tensor]] = {branch: [] for branch in model.config.branches}
-    with tqdm(total=len(rows), desc="frozen features", unit="clip") as bar:
+    for batch in _pixel_batches(model, processor, pairs, rows, "frozen features"):
+        for branch, pixels in batch.items():
+            pooled = model.encode_images(pixels.to(model.device)).pooled
+            parts[branch].append(pooled.float().cpu())
+    return {branch: torch.cat(done).clone() for branch, done in parts.items()}
+
+
+def _pixel_batches(
+    model: HcpMerModel,
+    processor: HcpMerImageProcessor,
+    pairs: Pairs,
+    rows: list[int],
+    what: str,
+) -> Iterator[dict[str, Tensor]]:
+    """branch → (batch, 3, image_size, image_size), batch by batch, under a progress bar."""
+    with tqdm(total=len(rows), desc=what, unit="clip") as bar:
         for start in range(0, len(rows), _BATCH):
             batch = rows[start : start + _BATCH]
-            for branch, done in parts.items():
-                images = [pairs.image(row, _VIEW_OF[branch]) for row in batch]
-                pixels = torch.stack([torch.from_numpy(processor.to_pixels(i)) for i in images])
-                done.append(model.encode_images(pixels.to(model.device)).pooled.float().cpu())
+            images = {
+                branch: [pairs.image(row, _VIEW_OF[branch]) for row in batch]
+                for branch in model.config.branches
+            }
+            yield {
+                branch: torch.stack([torch.from_numpy(processor.to_pixels(i)) for i in own])
+                for branch, own in images.items()
+            }
             bar.update(len(batch))
-    return {branch: torch.cat(done).clone() for branch, done in parts.items()}
 
 
 def _cache_key(

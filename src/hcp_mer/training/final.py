@@ -8,18 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hcp_mer.model.configuration_hcp_mer import HcpMerConfig
-from hcp_mer.model.image_processing_hcp_mer import HcpMerImageProcessor
-from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 from hcp_mer.training.assembly import save_tokenizer
+from hcp_mer.training.checkpoint import apply_trained_part, save_checkpoint
 from hcp_mer.training.folds import Fold
 from hcp_mer.training.loso import LosoRun, train_sets
-
-_AUTO_MAP = {
-    "AutoConfig": "configuration_hcp_mer.HcpMerConfig",
-    "AutoModel": "modeling_hcp_mer.HcpMerModel",
-    "AutoModelForImageClassification": "modeling_hcp_mer.HcpMerModel",
-}
 
 
 def train_final(run: LosoRun) -> Path:
@@ -35,7 +27,7 @@ def train_final(run: LosoRun) -> Path:
     training_set = run.training_set(everybody, run.recipe.seeds[0])
     (state,) = train_sets(run, [training_set], "final model, all subjects")
     model = copy.deepcopy(run.model)  # the run's own stays untrained
-    model.load_state_dict(state, strict=False)  # the frozen backbone is in it already
+    apply_trained_part(model, state, run.recipe.vision_lora)
     partial = folder.with_name("model.partial")
     shutil.rmtree(partial, ignore_errors=True)
     save_checkpoint(model, run.processor, partial)
@@ -43,13 +35,3 @@ def train_final(run: LosoRun) -> Path:
         save_tokenizer(run.recipe, partial)
     partial.replace(folder)
     return folder
-
-
-def save_checkpoint(model: HcpMerModel, processor: HcpMerImageProcessor, folder: Path) -> None:
-    """Save weights, config, processor and the code that reads them (remote code)."""
-    HcpMerConfig.register_for_auto_class()
-    HcpMerModel.register_for_auto_class("AutoModel")
-    HcpMerImageProcessor.register_for_auto_class("AutoImageProcessor")
-    model.config.auto_map = dict(_AUTO_MAP)
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)

@@ -16,17 +16,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hcp_mer.model.head_hcp_mer import HcpMerHead
 from hcp_mer.model.losses_hcp_mer import balanced_alpha, focal_loss
-from hcp_mer.model.modeling_hcp_mer import HcpMerHead, HcpMerModel
+from hcp_mer.model.modeling_hcp_mer import HcpMerModel
+from hcp_mer.training.checkpoint import load_head
 from hcp_mer.training.folds import SMALLEST_BATCH
-from hcp_mer.training.stacked import Optimisation, TrainingSet, train_stacked
+from hcp_mer.training.stacked import Optimisation, TrainingSet
+from hcp_mer.training.tower import Tower
 
 _RIDGE = 1e-3  # keeps the gate near ½ and ½ where little speaks against it
 _ITERATIONS = 100
 
 
 def refit_gates(
-    model: HcpMerModel,
+    tower: Tower,
     sets: list[TrainingSet],
     states: list[dict[str, Tensor]],
     optimisation: Optimisation,
@@ -35,11 +38,12 @@ def refit_gates(
     """Replace the gate of each trained part; everything else in it stays.
 
     Args:
-        sets, states: training sets and what `train_stacked` made of them, in the same order.
+        sets, states: training sets and what the tower's `train` made of them, in the same order.
         on_step: as in `train_stacked`, for the training of the halves.
     Returns: the trained parts with their new gates. A set that cannot be split in two (a single
         subject, a handful of clips) and a model without a learnt gate keep what they have.
     """
+    model = tower.model
     gate_names = [name for name in states[0] if name.startswith("head.gate.")]
     if not model.config.use_focal and model.config.without_focal == "nothing":
         return states  # an ablation in which nothing trains the gate
@@ -49,16 +53,15 @@ def refit_gates(
         return states
     order = [(index, side) for index in split for side in (0, 1)]
     half = replace(optimisation, min_steps=optimisation.min_steps // 2)  # of the clips, too
-    learnt = train_stacked(
-        model, [sets[i].part(split[i][side]) for i, side in order], half, on_step
-    )
+    parts = [sets[i].part(split[i][side]) for i, side in order]
+    learnt = tower.train(parts, half, on_step)
     by_half = dict(zip(order, learnt))
     refitted = list(states)
     for index, sides in split.items():
         responses, labels = [], []
         for side in (0, 1):  # learnt from one half, asked about the other
             other = sets[index].part(sides[1 - side])
-            responses.append(_responses(model, by_half[index, side], other))
+            responses.append(_responses(tower, by_half[index, side], other))
             labels.append(other.labels)
         gate = fit_gate(model, [torch.cat(pair) for pair in zip(*responses)], torch.cat(labels))
         refitted[index] = {**states[index], **gate}
@@ -102,17 +105,8 @@ def fit_gate(model: HcpMerModel, responses: list[Tensor], labels: Tensor) -> dic
 
 
 @torch.no_grad()
-def _responses(model: HcpMerModel, state: dict[str, Tensor], clips: TrainingSet) -> list[Tensor]:
-    head = load_head(model, state)
-    texts = model.encode_prompts(state["prompts.context"].to(model.device))
-    features = {branch: values.to(model.device) for branch, values in clips.features.items()}
+def _responses(tower: Tower, state: dict[str, Tensor], clips: TrainingSet) -> list[Tensor]:
+    head = load_head(tower.model, state)
+    texts = tower.model.encode_prompts(state["prompts.context"].to(tower.model.device))
+    features = tower.features(state, clips.inputs)
     return [response.cpu() for response in head(features, texts).branch_responses]
-
-
-def load_head(model: HcpMerModel, state: dict[str, Tensor]) -> HcpMerHead:
-    """A head in eval mode with the weights of a trained part."""
-    head = model.new_head(seed=0)
-    prefix = "head."
-    own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    head.load_state_dict(own)
-    return head.eval()

@@ -19,12 +19,14 @@ from hcp_mer.files import write_json
 from hcp_mer.model.image_processing_hcp_mer import HcpMerImageProcessor
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 from hcp_mer.training.assembly import backbone_fingerprint, build_model, build_processor
-from hcp_mer.training.features import encode_pairs
+from hcp_mer.training.checkpoint import load_head
+from hcp_mer.training.features import encode_pairs, read_pixels
 from hcp_mer.training.folds import Fold, fold_seed, leave_one_subject_out
-from hcp_mer.training.gate import load_head, refit_gates
+from hcp_mer.training.gate import refit_gates
 from hcp_mer.training.recipe import Recipe
 from hcp_mer.training.run_folder import RunFolder
-from hcp_mer.training.stacked import Optimisation, TrainingSet, train_stacked
+from hcp_mer.training.stacked import Optimisation, TrainingSet
+from hcp_mer.training.tower import FrozenTower, LoraTower, Tower
 
 if TYPE_CHECKING:
     import pandas
@@ -36,8 +38,10 @@ class LosoRun:
     """Everything that a run's stages share; nothing in it was trained.
 
     Attributes:
-        features: branch → (clips, projection_dim); labels: (clips,); subjects: (clips,)
-            "dataset/subject"; all in the order of `labelled.rows`, which the folds index.
+        features: branch → (clips, projection_dim) of the frozen tower; inputs: branch → (clips, …)
+            that `tower` trains on, the features or, with LoRA, pixel values; labels: (clips,);
+            subjects: (clips,) "dataset/subject"; all in the order of `labelled.rows`, which the
+            folds index.
     """
 
     recipe: Recipe
@@ -48,6 +52,8 @@ class LosoRun:
     model: HcpMerModel
     processor: HcpMerImageProcessor
     features: dict[str, Tensor]
+    inputs: dict[str, Tensor]
+    tower: Tower
     labels: Tensor
     subjects: np.ndarray
 
@@ -69,7 +75,7 @@ class LosoRun:
         return TrainingSet(
             name=fold.name,
             seed=fold_seed(seed, fold.dataset, fold.subject),
-            features={branch: values[fold.train] for branch, values in self.features.items()},
+            inputs={branch: values[fold.train] for branch, values in self.inputs.items()},
             labels=labels,
             subjects=self.subjects[fold.train],
         )
@@ -102,6 +108,10 @@ def open_run(recipe: Recipe, pairs: Pairs, folder: RunFolder, accelerator: Accel
         folder.claim(recipe, pairs.source, _resolved(model, processor, pairs))
         cache = folder.root / "features.safetensors"
         features = encode_pairs(model, processor, pairs, labelled.rows, cache)
+    inputs, tower = features, FrozenTower(model)
+    if recipe.trains_tower:
+        inputs = read_pixels(model, processor, pairs, labelled.rows)
+        tower = LoraTower(model, recipe.vision_lora)
     return LosoRun(
         recipe,
         folder,
@@ -111,6 +121,8 @@ def open_run(recipe: Recipe, pairs: Pairs, folder: RunFolder, accelerator: Accel
         model,
         processor,
         features,
+        inputs,
+        tower,
         labels=torch.tensor(labelled.labels),
         subjects=np.array(["/".join(person) for person in people]),
     )
@@ -138,7 +150,8 @@ def train_folds(run: LosoRun, accelerator: Accelerator) -> int:
     unfinished = [fold for fold in run.folds if not run.folder.is_finished(fold)]
     accelerator.wait_for_everyone()  # nobody trains before everybody has counted
     with accelerator.split_between_processes(unfinished) as share:
-        size = run.recipe.fold_group
+        # Towers of their own are trained one after another: a group would only hold back results.
+        size = 1 if run.recipe.trains_tower else run.recipe.fold_group
         for start in range(0, len(share), size):
             _train_group(run, share[start : start + size], accelerator)
     accelerator.wait_for_everyone()
@@ -170,10 +183,10 @@ def train_sets(
 ) -> list[dict[str, Tensor]]:
     """Train one model per set by the run's recipe; shows a progress bar. Returns trained parts."""
     with progress(what, quiet) as on_step:
-        states = train_stacked(run.model, sets, run.optimisation, on_step)
+        states = run.tower.train(sets, run.optimisation, on_step)
     if run.recipe.gate_fitting == "held_out_subjects":
         with progress(f"gate of {what}", quiet) as on_step:
-            states = refit_gates(run.model, sets, states, run.optimisation, on_step)
+            states = refit_gates(run.tower, sets, states, run.optimisation, on_step)
     return states
 
 
@@ -194,7 +207,7 @@ def progress(what: str, quiet: bool) -> Iterator[Callable[[int, int, float], Non
 def predict_held_out(
     run: LosoRun, fold: Fold, state: dict[str, Tensor], seed: int
 ) -> pandas.DataFrame:
-    """Answers for a fold's held-out clips, from frozen features.
+    """Answers for a fold's held-out clips.
 
     Args: state: the fold's trained part.
     Returns: a table with the columns of predictions.parquet.
@@ -204,7 +217,8 @@ def predict_held_out(
     model = run.model
     head = load_head(model, state)
     context = state["prompts.context"].to(model.device)
-    features = {b: values[fold.test].to(model.device) for b, values in run.features.items()}
+    held_out = {branch: values[fold.test] for branch, values in run.inputs.items()}
+    features = run.tower.features(state, held_out)
     output = head(features, model.encode_prompts(context))
     probabilities = output.logits.softmax(-1).cpu().double().numpy()
     name = np.array(run.classes)

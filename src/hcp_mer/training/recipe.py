@@ -12,7 +12,11 @@ import yaml
 
 from hcp_mer.data.tasks import Task, task
 from hcp_mer.errors import UserError
-from hcp_mer.model.configuration_hcp_mer import HcpMerConfig, check_prompt_group
+from hcp_mer.model.configuration_hcp_mer import (
+    HcpMerConfig,
+    check_prompt_group,
+    check_vision_lora,
+)
 
 # What a recipe may say under `model`: readings, sizes and switches, but not what is derived.
 _DERIVED = {
@@ -22,6 +26,8 @@ _DERIVED = {
     "save_backbone",
     "prompt_groups",
     "prompt_token_ids",
+    "vision_lora",  # a key of the recipe itself: it decides how folds are trained
+    "checkpoint_format",
 }
 GATE_FITTINGS = ("joint", "held_out_subjects")
 MODEL_OPTIONS = tuple(name for name in HcpMerConfig.__annotations__ if name not in _DERIVED)
@@ -42,6 +48,9 @@ class Recipe:
         seeds: one run of all folds each.
         gate_fitting: "joint", as the paper: the gate learns with the branches, on the same clips;
             "held_out_subjects": on training subjects that the branches did not learn from.
+        vision_lora: {r: 8, …} trains LoRA on the vision tower (not in the paper; fields of PEFT's
+            LoraConfig, see HcpMerConfig). It costs the feature cache and the stack: images are
+            encoded, with gradients, at every step of every fold. {} or r: 0: the tower is frozen.
         fold_group: folds trained side by side, each with its seeds and its shuffled control.
     """
 
@@ -58,12 +67,18 @@ class Recipe:
     min_steps: int = 0
     seeds: list = field(default_factory=lambda: [0])
     gate_fitting: str = "joint"
+    vision_lora: dict = field(default_factory=dict)
     fold_group: int = 24
     repository: Path = field(default=Path(), compare=False)
 
     @property
     def label_task(self) -> Task:
         return task(self.task)
+
+    @property
+    def trains_tower(self) -> bool:
+        """Whether folds have vision towers of their own, so that features cannot be shared."""
+        return bool(self.vision_lora and self.vision_lora["r"])
 
     def to_dict(self) -> dict:
         """The recipe as YAML would hold it, without the place it came from."""
@@ -233,4 +248,6 @@ def _check_ranges(recipe: Recipe) -> None:
     seeds = recipe.seeds
     if not all(type(seed) is int for seed in seeds) or not 0 < len(set(seeds)) == len(seeds):
         raise UserError(f"seeds must be different whole numbers such as [0, 1, 2], got {seeds}.")
+    if recipe.vision_lora:
+        check_vision_lora(recipe.vision_lora)
     task(recipe.task)

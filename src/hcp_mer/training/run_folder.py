@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import yaml
 
@@ -78,9 +78,11 @@ class RunFolder:
         return found
 
     def fold(self, fold: Fold) -> Path:
+        return self._place(fold.dataset, fold.subject)
+
+    def _place(self, *names: str) -> Path:
         """A fold's folder; names are quoted, so that no subject reaches outside."""
-        parts = [quote(part, safe=" ").replace(".", "%2E") for part in (fold.dataset, fold.subject)]
-        return self.root.joinpath("folds", *parts)
+        return self.root.joinpath("folds", *(quote(n, safe=" ").replace(".", "%2E") for n in names))
 
     def save_fold(
         self, fold: Fold, states: dict[int, dict[str, Tensor]], tables: dict[str, pandas.DataFrame]
@@ -98,6 +100,48 @@ class RunFolder:
             table.to_parquet(partial / f"{name}.parquet", index=False)
         shutil.rmtree(final, ignore_errors=True)
         partial.replace(final)
+
+    def finished_subjects(self) -> list[tuple[str, str]]:
+        """(dataset, subject) of every fold that has a result, in order of name."""
+        places = sorted(p for p in self.root.glob("folds/*/*") if not p.name.startswith("."))
+        return [(unquote(place.parent.name), unquote(place.name)) for place in places]
+
+    def trained_file(
+        self, subject: str, dataset: str | None = None, seed: int | None = None
+    ) -> Path:
+        """The trained part of the fold that held a subject out.
+
+        Args: dataset: needed where two corpora have a subject of that name; seed: the recipe's
+            first by default.
+        Raises:
+            UserError: no run, no such subject or seed, or several such subjects.
+        """
+        recipe = self.root / "recipe.yaml"
+        if not recipe.is_file():
+            raise UserError(f"{self.root} is no run folder: it has no recipe.yaml.")
+        people = self.finished_subjects()
+        found = [
+            person for person in people if person[1] == subject and dataset in (None, person[0])
+        ]
+        if not found:
+            known = ", ".join("/".join(person) for person in people[:8])
+            raise UserError(
+                f"{self.root} has no finished fold of subject {subject!r}; it has {known or 'none'}"
+                f"{', …' if len(people) > 8 else ''}."
+            )
+        if len(found) > 1:
+            corpora = ", ".join(corpus for corpus, _ in found)
+            raise UserError(f"subject {subject!r} is in {corpora}: give dataset too.")
+        seeds = self._read_settings(recipe)["recipe"]["seeds"]
+        file = (
+            self._place(*found[0]) / f"trained-seed{seeds[0] if seed is None else seed}.safetensors"
+        )
+        if not file.is_file():
+            raise UserError(
+                f"the fold of {subject} has no result with seed {seed}; the recipe's seeds are "
+                f"{', '.join(map(str, seeds))}."
+            )
+        return file
 
     def is_finished(self, fold: Fold) -> bool:
         return self.fold(fold).is_dir()

@@ -6,6 +6,7 @@ their prompts in one batch. Losses are summed over folds, never averaged, so no 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -26,22 +27,21 @@ class TrainingSet:
 
     Attributes:
         name: for messages; seed: of initial weights and shuffles.
-        features: branch → (n, projection_dim); labels: (n,) int64.
+        inputs: branch → (n, …), what the vision tower takes or, if it is frozen, what it says:
+            (n, projection_dim). labels: (n,) int64.
         subjects: (n,) text, who shows each clip.
     """
 
     name: str
     seed: int
-    features: dict[str, Tensor]
+    inputs: dict[str, Tensor]
     labels: Tensor
     subjects: np.ndarray
 
     def part(self, rows: np.ndarray) -> TrainingSet:
         """The same fold with some of its clips."""
-        features = {branch: values[rows] for branch, values in self.features.items()}
-        return replace(
-            self, features=features, labels=self.labels[rows], subjects=self.subjects[rows]
-        )
+        inputs = {branch: values[rows] for branch, values in self.inputs.items()}
+        return replace(self, inputs=inputs, labels=self.labels[rows], subjects=self.subjects[rows])
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,21 @@ def train_stacked(
     for step in range(stack.num_steps):
         losses = stack.step(step)
         on_step(step, stack.num_steps, float(losses.mean()))
-        if not losses.isfinite().all():
-            index = int((~losses.isfinite()).nonzero()[0])
-            raise UserError(
-                f"the loss of fold {sets[index].name} is {float(losses[index])} at step {step}. "
-                "Try a smaller learning_rate, or look for constant images among its pairs."
-            )
+        for fold, loss in zip(sets, losses.tolist()):
+            check_finite(fold.name, step, loss)
         for index in stack.folds_ending_at(step):
             # A fold that has ended would go on moving (momentum, decay): take it now.
             finished[index] = stack.trained_state(index)
     return [finished[index] for index in range(len(sets))]
+
+
+def check_finite(fold: str, step: int, loss: float) -> None:
+    """Raise UserError, naming fold and step, for a loss that is not a finite number."""
+    if not math.isfinite(loss):
+        raise UserError(
+            f"the loss of fold {fold} is {loss} at step {step}. Try a smaller learning_rate, or "
+            "look for constant images among its pairs."
+        )
 
 
 class _Stack:
@@ -115,7 +120,7 @@ class _Stack:
         longest = max(len(fold.labels) for fold in sets)
         self.labels = torch.stack([_padded(fold.labels, longest) for fold in sets]).to(device)
         self.features = {
-            branch: torch.stack([_padded(fold.features[branch], longest) for fold in sets])
+            branch: torch.stack([_padded(fold.inputs[branch], longest) for fold in sets])
             .to(device, model.dtype)
             .detach()
             for branch in model.config.branches
