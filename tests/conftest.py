@@ -21,12 +21,12 @@ GROUPS = [
 ]
 
 
-def make_tiny_clip(seed: int = 0, **text_options) -> CLIPModel:
+def make_tiny_clip(seed: int = 0, hidden_size: int = 32, **text_options) -> CLIPModel:
     """A random CLIP of width 32 that reads 32 px images; eval mode."""
     torch.manual_seed(seed)
     tokenizer = make_tokenizer()
     common = {
-        "hidden_size": 32,
+        "hidden_size": hidden_size,
         "intermediate_size": 64,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,

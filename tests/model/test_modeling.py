@@ -179,48 +179,6 @@ def test_backbone_stays_frozen_and_in_eval_mode(make_model):
     assert not any(p.requires_grad for p in model.clip.parameters())
 
 
-def test_save_and_load_give_back_everything(make_model, images, tmp_path):
-    model = make_model(context_scope="per_class", adapter_depth=2)
-    for parameter in model.head.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    model.focal_alpha.copy_(torch.tensor([0.5, 1.0, 2.0]))
-    model.train()(*images)  # moves the running statistics
-    model.eval().save_pretrained(tmp_path)
-    loaded = HcpMerModel.from_pretrained(tmp_path)
-    before, after = model.state_dict(), loaded.state_dict()
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    assert trained_names(loaded) == trained_names(model)
-    assert loaded.config.id2label == {0: "negative", 1: "positive", 2: "surprise"}
-    with torch.no_grad():
-        assert torch.equal(model(*images).logits, loaded(*images).logits)
-
-
-def test_checkpoint_without_backbone_fetches_it_by_name(tiny_backbone, groups, images, tmp_path):
-    model = HcpMerModel.from_backbone(str(tiny_backbone), groups)
-    assert model.config.save_backbone  # a folder's backbone travels with the checkpoint
-    small = HcpMerModel.from_backbone(str(tiny_backbone), groups)
-    small.config.save_backbone = False
-    small.config.backbone = str(tiny_backbone)
-    small = HcpMerModel(small.config)
-    small.load_state_dict(model.state_dict())
-    small.eval().save_pretrained(tmp_path)
-    from safetensors.torch import load_file
-
-    assert not any(k.startswith("clip.") for k in load_file(tmp_path / "model.safetensors"))
-    loaded = HcpMerModel.from_pretrained(tmp_path)
-    with torch.no_grad():
-        assert torch.equal(loaded(*images).logits, model.eval()(*images).logits)
-
-
-def test_missing_backbone_is_an_error_and_never_random_weights(make_model, tmp_path):
-    model = make_model()
-    model.config.save_backbone, model.config.backbone = False, str(tmp_path / "gone")
-    HcpMerModel(model.config).save_pretrained(tmp_path / "checkpoint")
-    with pytest.raises(OSError, match="gone"):
-        HcpMerModel.from_pretrained(tmp_path / "checkpoint")
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from hcp_mer.baselines.protocol import run_peer
 from hcp_mer.baselines.zero_shot import ZeroShot
 from hcp_mer.errors import UserError
+from hcp_mer.training.checkpoint import load_fold
 from hcp_mer.training.final import train_final
 from hcp_mer.training.folds import Fold
 from hcp_mer.training.run_folder import RunFolder
@@ -194,6 +195,37 @@ def test_held_out_gate_leaves_the_held_out_subject_out(foreign, tmp_path, run_lo
     )
     assert all(torch.equal(value, other[name]) for name, value in one.items())
     assert one["head.gate.weight"].any()
+
+
+def test_lora_folds_resume_and_load_back(foreign, tmp_path, run_loso):
+    """Every fold has a tower of its own, also for its gate; its answers are those of the run."""
+    settings = {"vision_lora": {"r": 2}, "epochs": 2, "gate_fitting": "held_out_subjects"}
+    run, _ = run_loso(foreign, tmp_path / "run", **settings)
+    first = predictions(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "folds" / "pairs" / "007")
+    run, reused = run_loso(foreign, tmp_path / "run", **settings)
+    assert reused == 2
+    pandas.testing.assert_frame_equal(first, predictions(tmp_path / "run"))
+    train_final(run)
+    model = load_fold(tmp_path / "run", "007")
+    assert model.config.vision_lora == {"r": 2}
+    held_out = first[first["subject"] == "007"]
+    clips = list(zip(run.pairs.column("subject"), run.pairs.column("clip_id")))
+    rows = [clips.index(("007", clip)) for clip in held_out["clip_id"]]
+    views = [[run.pairs.image(row, view) for row in rows] for view in ("magnified", "flow")]
+    inputs = run.processor(magnified=views[0], flow=views[1], return_tensors="pt")
+    with torch.no_grad():
+        probabilities = model(**inputs).logits.softmax(-1).numpy()
+    stored = held_out[[f"prob_{name}" for name in CLASSES]].to_numpy()
+    assert np.abs(probabilities - stored).max() <= 1e-5
+
+
+def test_a_lora_rank_of_zero_changes_nothing(foreign, tmp_path, run_loso):
+    run_loso(foreign, tmp_path / "plain")
+    run_loso(foreign, tmp_path / "zero", vision_lora={"r": 0})
+    pandas.testing.assert_frame_equal(
+        predictions(tmp_path / "plain"), predictions(tmp_path / "zero")
+    )
 
 
 def test_shuffled_labels_teach_nothing(tmp_path, run_loso):

@@ -61,7 +61,8 @@ def read_state(path: str, config: HcpMerConfig, kwargs: dict) -> dict[str, Tenso
     """
     file = cached_file(path, WEIGHTS, **hub_arguments(kwargs))
     try:
-        state = load_file(file)
+        # Copied out of the mapped file, over which the model may be saved again.
+        state = {name: value.clone() for name, value in load_file(file).items()}
     except SafetensorError as error:
         raise OSError(
             f"{WEIGHTS} of {path} is damaged or no safetensors file ({error}): fetch it again. "
@@ -111,11 +112,12 @@ def vision_lora_folder(path: str, kwargs: dict) -> Path:
     return Path(settings).parent
 
 
-def weights_to_store(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def weights_to_store(state: dict[str, Tensor], save_backbone: bool) -> dict[str, Tensor]:
     """A model's state as it is stored: LoRA apart; a backbone that fp16 holds exactly, as fp16."""
     return {
         key: value.half() if key.startswith(BACKBONE) and _fits_half(value) else value
         for key, value in without_lora(state).items()
+        if save_backbone or not key.startswith(BACKBONE)
     }
 
 

@@ -21,7 +21,6 @@ from transformers.utils import ModelOutput
 from .adapter_hcp_mer import MaskedBatchNorm1d, UpProjection
 from .backbone_hcp_mer import load_backbone, pinned_revision
 from .checkpoint_hcp_mer import (
-    BACKBONE,
     check_complete,
     hub_arguments,
     put_code,
@@ -103,8 +102,6 @@ class HcpMerModel(PreTrainedModel):
         self.head = HcpMerHead(config)
         # Class weights of the focal loss, set from the training subjects; part of the checkpoint.
         self.register_buffer("focal_alpha", torch.ones(config.num_classes))
-        if not config.save_backbone:
-            self._keys_to_ignore_on_save = {k for k in self.state_dict() if k.startswith(BACKBONE)}
         self.post_init()
         self.freeze_backbone()
 
@@ -206,7 +203,8 @@ class HcpMerModel(PreTrainedModel):
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         put_code(self.config, folder)
-        stored = weights_to_store(self.state_dict() if state_dict is None else state_dict)
+        state = self.state_dict() if state_dict is None else state_dict
+        stored = weights_to_store(state, self.config.save_backbone)
         super().save_pretrained(folder, *args, state_dict=stored, **kwargs)
         if self.config.vision_lora:
             save_vision_lora(self.clip, folder, self.config.backbone)

@@ -6,8 +6,10 @@ CLIPModel: PEFT or transformers loads it onto a CLIP that has never heard of HCP
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 # A folder of the checkpoint: in its root, an adapter_config.json would make transformers take the
@@ -16,6 +18,7 @@ VISION_LORA = "vision_lora"
 LORA_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _PROJECTIONS = ("q_proj", "v_proj")
 _ADAPTER = "default"
+_PEFT_PREFIX = "base_model.model."
 
 
 def is_lora(name: str) -> bool:
@@ -44,8 +47,12 @@ def add_vision_lora(clip: nn.Module, settings: dict) -> None:
 
 def save_vision_lora(clip: nn.Module, checkpoint: Path, backbone: str | None) -> None:
     """Write `vision_lora/` into a checkpoint, as PEFT writes an adapter of `backbone`."""
-    clip.peft_config[_ADAPTER].base_model_name_or_path = backbone or ""
-    clip.save_pretrained(checkpoint / VISION_LORA)
+    folder = checkpoint / VISION_LORA
+    config = copy.copy(clip.peft_config[_ADAPTER])
+    config.base_model_name_or_path, config.inference_mode = backbone or "", True
+    config.save_pretrained(folder)
+    state = {_PEFT_PREFIX + name: value for name, value in lora_state(clip).items()}
+    save_file(state, folder / LORA_FILES[1], metadata={"format": "pt"})
 
 
 def load_vision_lora(clip: nn.Module, folder: Path) -> None:
@@ -64,7 +71,10 @@ def load_vision_lora(clip: nn.Module, folder: Path) -> None:
 
 def lora_state(clip: nn.Module) -> dict[str, Tensor]:
     """The LoRA weights by PEFT's names, on the CPU."""
-    state = _peft().get_peft_model_state_dict(clip, adapter_name=_ADAPTER)
+    # Left to itself, PEFT asks the Hub whether the backbone's vocabulary has changed.
+    state = _peft().get_peft_model_state_dict(
+        clip, adapter_name=_ADAPTER, save_embedding_layers=False
+    )
     return {name: value.detach().cpu().clone() for name, value in state.items()}
 
 
