@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from hcp_mer.model.image_processing_hcp_mer import HcpMerImageProcessor
 from hcp_mer.training.checkpoint import save_checkpoint
@@ -43,6 +44,20 @@ from transformers import AutoModel
 model = AutoModel.from_pretrained({folder!r}, trust_remote_code=True)
 with torch.no_grad():
     print(model(torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32)).logits.shape)
+"""
+
+WEIGHTS = """
+import json
+from safetensors.torch import save_file
+from transformers import AutoModel
+for name, options in {loads!r}.items():
+    model = AutoModel.from_pretrained({folder!r}, trust_remote_code=True, **options)
+    save_file({{k: v.clone() for k, v in model.state_dict().items()}}, f"{answers}/{{name}}")
+    flags = {{k: p.requires_grad for k, p in model.named_parameters()}}
+    open(f"{answers}/{{name}}.json", "w").write(json.dumps(flags))
+images = torch.ones(1, 3, 32, 32).bfloat16()
+attentions = model(images, images, output_attentions=True).flow_attentions
+assert [a.shape for a in attentions] == [(1, 4, 5, 5)] * 2, attentions
 """
 
 
@@ -90,6 +105,31 @@ def test_everything_loads_and_answers_the_same(checkpoint, tmp_path):
         expected = np.array([model(**inputs).logits.numpy() for inputs in (pair, frames)])
     for answers in np.load(tmp_path / "answers.npz")["logits"]:
         assert np.abs(answers - expected).max() <= 1e-6
+
+
+@pytest.mark.parametrize("lora", [None, {"r": 2}], ids=["frozen tower", "LoRA"])
+def test_every_weight_and_flag_arrives(make_model, tmp_path, lora):
+    model = make_model(vision_lora=lora)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.2)
+    folder = tmp_path / "checkpoint"
+    save_checkpoint(model, HcpMerImageProcessor(image_size=32), folder)
+    loads = {
+        "float32": {},
+        "bfloat16": {"dtype": "bfloat16", "device_map": "auto", "attn_implementation": "eager"},
+    }
+    code = WEIGHTS.format(folder=str(folder), answers=str(tmp_path), loads=loads)
+    run_elsewhere(code, tmp_path, blocked=["hcp_mer", "cv2"])
+    flags = {name: p.requires_grad for name, p in model.named_parameters()}
+    for name in loads:
+        expected = model.to(getattr(torch, name)).state_dict()
+        arrived = load_file(tmp_path / name)
+        assert arrived.keys() == expected.keys()
+        for key, value in expected.items():
+            assert arrived[key].dtype == value.dtype, key
+            assert torch.equal(arrived[key], value), key
+        assert json.loads((tmp_path / f"{name}.json").read_text()) == flags
 
 
 def test_the_model_alone_needs_no_opencv(checkpoint, tmp_path):

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import CLIPConfig, CLIPModel
+from transformers import CLIPConfig
 from transformers.utils import cached_file
 
 from .backbone_hcp_mer import load_backbone
@@ -38,6 +38,10 @@ CUSTOM_PIPELINES = {
         "type": "multimodal",
     }
 }
+_SIZES = (
+    *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
+    *("projection_dim", "image_size", "patch_size", "vocab_size", "max_position_embeddings"),
+)
 _ACCESS = ("token", "cache_dir", "force_download", "local_files_only")
 _PLACE = ("revision", "subfolder")
 
@@ -76,20 +80,17 @@ def read_state(path: str, config: HcpMerConfig, kwargs: dict) -> dict[str, Tenso
 
 
 def _check_sizes(config: HcpMerConfig, found: CLIPConfig) -> None:
-    """Raise ValueError unless the backbone has the shape of the one that was trained on."""
-    with torch.device("meta"):
-        shapes = [
-            {key: tuple(value.shape) for key, value in CLIPModel(sizes).state_dict().items()}
-            for sizes in (config.clip_config, found)
-        ]
-    differing = sorted(k for k in {*shapes[0], *shapes[1]} if shapes[0].get(k) != shapes[1].get(k))
-    if differing:
-        first = differing[0]
-        raise ValueError(
-            f"the backbone {config.backbone} has other sizes than the one that this checkpoint was "
-            f"trained on ({len(differing)} weights differ: {first} is {shapes[1].get(first)}, was "
-            f"{shapes[0].get(first)}). Its backbone_revision is {config.backbone_revision}."
-        )
+    """Raise ValueError unless the backbone is built like the one that was trained on."""
+    for tower in ("vision_config", "text_config"):
+        expected, own = getattr(config.clip_config, tower), getattr(found, tower)
+        for field in _SIZES:
+            was, now = (getattr(sizes, field, None) for sizes in (expected, own))
+            if was != now:
+                raise ValueError(
+                    f"the backbone {config.backbone} has other sizes than the one that this "
+                    f"checkpoint was trained on: its {tower} has {field} {now}, was {was}. "
+                    f"The checkpoint asks for revision {config.backbone_revision}."
+                )
 
 
 def check_complete(path: str, info: dict, tolerant: bool) -> None:
