@@ -117,8 +117,9 @@ def test_an_image_that_cannot_be_read_names_its_clip(folder):
 
 
 def test_nothing_usable_is_said(tmp_path):
-    with pytest.raises(UserError, match="no such folder"):
-        load_pairs(tmp_path / "nowhere")
+    for nowhere in (tmp_path / "nowhere", "nowhere", "./a/b", "a/b/c"):
+        with pytest.raises(UserError, match="no such folder"):
+            load_pairs(nowhere)
     with pytest.raises(UserError, match=r"neither pairs\.json .* nor metadata\.csv"):
         load_pairs(tmp_path)
     with pytest.raises(UserError, match=r"neither a folder here .* nor a dataset"):
@@ -146,12 +147,12 @@ def test_each_word_that_is_a_class_is_taken_as_it_is_whatever_the_scheme(folder)
     assert labelled.dropped == {"others": 1}
 
 
-def test_ids_that_became_numbers_are_refused(monkeypatch):
+def test_ids_that_became_numbers_are_refused(monkeypatch, tmp_path):
     import datasets
 
     columns = {"emotion": ["surprise"], "subject": [6], "dataset": ["x"], "clip_id": ["1"]}
     table = datasets.Dataset.from_dict({**columns, "magnified": [None], "flow": [None]})
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: table)
-    monkeypatch.setattr("hcp_mer.data.pairs._hub_settings", lambda repo_id: {})
-    with pytest.raises(UserError, match="subject in some/pairs must be text, got 6"):
+    monkeypatch.setattr("hcp_mer.data.pairs._snapshot", lambda *repository: tmp_path)
+    with pytest.raises(UserError, match=r"subject in some/pairs@\S+ must be text, got 6"):
         load_pairs("some/pairs")

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ class Pairs:
     """Prepared pairs and how their motion was measured.
 
     Attributes:
-        source: folder or Hub id.
+        source: folder, or "user/repo@<commit>" on the Hub.
         table: datasets.Dataset with the columns above; images are left encoded, `image` decodes.
         settings: PairSettings of `prepare_dataset`, empty for pairs that we did not make.
     """
@@ -60,7 +61,7 @@ class Pairs:
 
         stored = self.table.select_columns([view, "subject", "clip_id"])[row]
         try:
-            with Image.open(io.BytesIO(_encoded(stored[view]))) as image:
+            with Image.open(io.BytesIO(encoded_image(stored[view]))) as image:
                 return np.asarray(image.convert("RGB"))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             clip = f"{stored['subject']}/{stored['clip_id']}"
@@ -74,7 +75,7 @@ class Pairs:
         digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode())
         for row in self.table.select_columns([*VIEWS, *_TEXTS]):
             for view in VIEWS:
-                digest.update(_encoded(row.pop(view)))
+                digest.update(encoded_image(row.pop(view)))
             digest.update(json.dumps(row, sort_keys=True).encode())
         return digest.hexdigest()[:16]
 
@@ -105,16 +106,24 @@ def read_manifest(folder: Path) -> dict:
 def load_pairs(source: str | Path) -> Pairs:
     """Pairs from a folder written by prepare_dataset, an imagefolder, or a dataset on the Hub.
 
+    Args:
+        source: a folder, or "user/repo" on the Hub, or "user/repo@revision" for one branch, tag
+            or commit of it. What was loaded once is read from the cache when offline.
     Raises:
         UserError: nothing usable is there, a column is missing, an id stands twice.
     """
     folder = Path(source)
+    repo_id, _, revision = str(source).partition("@")
     if folder.is_dir():
-        pairs = _load_folder(folder)
-    elif folder.is_absolute() or str(source).count("/") > 1 or str(source).startswith("."):
-        raise UserError(f"no pairs at {source}: there is no such folder. Run prepare_dataset.py.")
+        whole = folder.resolve()
+        pairs = _load_folder(folder, whole.parent.name if whole.name == "train" else whole.name)
+    elif folder.is_absolute() or repo_id.count("/") != 1 or repo_id.startswith("."):
+        raise UserError(
+            f"no pairs at {source}: there is no such folder. Run prepare_dataset.py, or give "
+            "OWNER/NAME of a dataset on the Hub."
+        )
     else:
-        pairs = _load_hub(str(source))
+        pairs = _load_hub(repo_id, revision or None)
     _check(pairs)
     return pairs
 
@@ -157,6 +166,11 @@ def label_pairs(pairs: Pairs, task: Task, scheme: str | None = None) -> Labelled
     return LabelledPairs(rows, labels, dict(dropped))
 
 
+def encoded_image(image: dict) -> bytes:
+    """The image file that a cell of an undecoded table holds, or points to."""
+    return image["bytes"] or Path(image["path"]).read_bytes()
+
+
 def _scheme_for(word: str, corpus: str, scheme: str | None, task: Task) -> str:
     if scheme is not None:
         return scheme
@@ -168,7 +182,8 @@ def _scheme_for(word: str, corpus: str, scheme: str | None, task: Task) -> str:
     return corpus
 
 
-def _load_folder(folder: Path) -> Pairs:
+def _load_folder(folder: Path, name: str) -> Pairs:
+    """Pairs of a folder; `name` is their dataset where an imagefolder does not say it."""
     if (folder / MANIFEST).is_file():
         import datasets
         import pyarrow.parquet as pq
@@ -181,21 +196,26 @@ def _load_folder(folder: Path) -> Pairs:
         manifest = read_manifest(folder)
         table = datasets.concatenate_datasets([datasets.Dataset(pq.read_table(s)) for s in shards])
         return Pairs(str(folder), _undecoded(table), manifest["settings"])
-    for base in (folder, folder / "train"):
-        if (base / "metadata.csv").is_file():
-            return _load_imagefolder(base)
-    raise UserError(
-        f"{folder} holds neither {MANIFEST} (prepare_dataset.py writes it) nor metadata.csv with "
-        f"the columns {', '.join(_FOREIGN_COLUMNS)}."
-    )
+    listing = _listing(folder)
+    if listing is None:
+        raise UserError(
+            f"{folder} holds neither {MANIFEST} (prepare_dataset.py writes it) nor metadata.csv "
+            f"with the columns {', '.join(_FOREIGN_COLUMNS)}."
+        )
+    return _load_imagefolder(listing, name)
 
 
-def _load_imagefolder(folder: Path) -> Pairs:
+def _listing(folder: Path) -> Path | None:
+    candidates = (folder / "metadata.csv", folder / "train" / "metadata.csv")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _load_imagefolder(listing: Path, name: str) -> Pairs:
     """Ready-made pairs. Read as text throughout: `006` is an id, not the number 6."""
     import datasets
     import pandas
 
-    listing = folder / "metadata.csv"
+    folder = listing.parent
     try:
         metadata = pandas.read_csv(listing, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (ValueError, pandas.errors.ParserError) as error:
@@ -212,41 +232,56 @@ def _load_imagefolder(folder: Path) -> Pairs:
         view: [_inside(folder, name, listing) for name in metadata[f"{view}_file_name"]]
         for view in VIEWS
     }
-    for name in ("emotion", "subject", "clip_id"):
-        columns[name] = metadata[name].str.strip().tolist()
-    own_name = folder.resolve().parent.name if folder.name == "train" else folder.resolve().name
-    columns["dataset"] = [own_name] * len(metadata)
-    if "dataset" in metadata:
-        columns["dataset"] = metadata["dataset"].str.strip().tolist()
-    table = datasets.Dataset.from_dict({name: list(column) for name, column in columns.items()})
+    columns["dataset"] = [name] * len(metadata)
+    for column in ("emotion", "subject", "clip_id", "dataset"):
+        if column in metadata:
+            columns[column] = metadata[column].str.strip().tolist()
+    table = datasets.Dataset.from_dict({key: list(column) for key, column in columns.items()})
     for view in VIEWS:
         table = table.cast_column(view, datasets.Image())
     return Pairs(str(folder), _undecoded(table))
 
 
-def _load_hub(repo_id: str) -> Pairs:
+def _load_hub(repo_id: str, revision: str | None) -> Pairs:
+    """Pairs of a repository, all from one commit, which the source names.
+
+    Not by its name through load_dataset: offline that takes the latest copy in its cache, whatever
+    the revision, and it reads an id such as 006 in a CSV file as the number 6.
+    """
     import datasets
 
+    folder = _snapshot(repo_id, revision)
+    if (folder / MANIFEST).is_file() or _listing(folder):
+        pairs = _load_folder(folder, repo_id.split("/")[-1])
+    else:
+        try:
+            pairs = Pairs(repo_id, _undecoded(datasets.load_dataset(str(folder), split="train")))
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{repo_id} on the Hub holds no pairs: {reason}") from error
+    return replace(pairs, source=f"{repo_id}@{folder.name}")
+
+
+def _snapshot(repo_id: str, revision: str | None) -> Path:
+    """The repository's files in the cache, in a folder named after their commit."""
+    from huggingface_hub import errors, snapshot_download
+
     try:
-        table = datasets.load_dataset(repo_id, split="train")
+        return Path(snapshot_download(repo_id, repo_type="dataset", revision=revision))
+    except errors.RevisionNotFoundError as error:
+        raise UserError(
+            f"the dataset {repo_id} has no revision {revision}: give a branch, a tag or a commit."
+        ) from error
     except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        if isinstance(error, errors.RepositoryNotFoundError):
+            reason = "there is none of that name, or it is private and your token may not see it"
+        elif isinstance(error, errors.LocalEntryNotFoundError):
+            reason = "the Hub cannot be reached, and it is not in the cache of this machine"
         raise UserError(
             f"{repo_id} is neither a folder here (prepare_dataset.py makes one) nor a dataset "
-            f"that can be loaded from the Hub: {str(error).splitlines()[0]}"
+            f"that can be loaded from the Hub: {reason}."
         ) from error
-    return Pairs(repo_id, _undecoded(table), _hub_settings(repo_id))
-
-
-def _hub_settings(repo_id: str) -> dict:
-    """The settings that prepare_dataset wrote, where the repository has them."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
-
-    try:
-        manifest = hf_hub_download(repo_id, MANIFEST, repo_type="dataset")
-    except EntryNotFoundError:
-        return {}
-    return read_manifest(Path(manifest).parent)["settings"]
 
 
 def _undecoded(table: datasets.Dataset) -> datasets.Dataset:
@@ -258,13 +293,10 @@ def _undecoded(table: datasets.Dataset) -> datasets.Dataset:
     return table
 
 
-def _encoded(image: dict) -> bytes:
-    return image["bytes"] or Path(image["path"]).read_bytes()
-
-
 def _inside(folder: Path, name: str, listing: Path) -> str:
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
+    # Links are not followed: the files of a repository in the cache are links out of its folder.
+    path = Path(os.path.normpath(folder.absolute() / name))
+    if not path.is_relative_to(os.path.normpath(folder.absolute())):
         raise UserError(f"{listing} names {name}, which lies outside {folder}. Move it inside.")
     if not path.is_file():
         raise UserError(f"{listing} names {name}, but there is no such file in {folder}.")

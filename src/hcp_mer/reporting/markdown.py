@@ -1,0 +1,33 @@
+"""Filling the Markdown templates of the cards."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+from hcp_mer.errors import UserError
+
+
+def render(template: str, **content: Any) -> str:
+    """Text of templates/<template>, filled in; its filter `cell` makes any text fit a table.
+
+    Raises:
+        UserError: jinja2, of the "report" extra, is absent.
+    """
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ModuleNotFoundError as error:
+        raise UserError(
+            'cards are written with jinja2, which is absent: pip install "hcp_mer[report]"'
+        ) from error
+    text = (files("hcp_mer.reporting") / "templates" / template).read_text(encoding="utf-8")
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters["cell"] = _cell
+    return environment.from_string(text).render(**content)
+
+
+def _cell(text: object) -> str:
+    """Other people's ids and words, so that none ends a cell, a line, or a piece of code."""
+    return " ".join(str(text).split()).replace("|", "\\|").replace("`", "'").replace("<", "&lt;")
