@@ -11,6 +11,7 @@ _HOME = {
     "HcpMerConfig": "model.configuration_hcp_mer",
     "HcpMerModel": "model.modeling_hcp_mer",
     "HcpMerImageProcessor": "model.image_processing_hcp_mer",
+    "MicroExpressionPipeline": "model.pipeline_hcp_mer",
     "MotionSettings": "model.motion_hcp_mer",
     "estimate_flow": "model.motion_hcp_mer",
     "magnify": "model.motion_hcp_mer",

@@ -1,11 +1,22 @@
-"""From images to tensors: by hand, from every kind of image, with mistakes named."""
+"""From images to tensors: by hand, from every kind of image, as in training, mistakes named."""
+
+import http.server
+import json
+import threading
+import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
+from transformers import AutoImageProcessor
 
-from hcp_mer.model.image_processing_hcp_mer import HcpMerImageProcessor
+from hcp_mer.data.builders import prepare_pairs
+from hcp_mer.data.casme2 import read_casme2
+from hcp_mer.data.pairs import load_pairs
+from hcp_mer.data.synthetic.corpus import write_corpus
+from hcp_mer.model.image_processing_hcp_mer import HcpMerImageProcessor, as_rgb
 from hcp_mer.model.motion_hcp_mer import MotionSettings, motion_pair
+from hcp_mer.motion.pair import PairSettings
 
 
 @pytest.fixture
@@ -15,7 +26,13 @@ def processor():
     )
 
 
-def picture(value, size=8):
+@pytest.fixture(scope="module")
+def noise():
+    """A colourful image, height 32, width 24."""
+    return np.random.default_rng(0).integers(0, 256, (32, 24, 3), dtype=np.uint8)
+
+
+def picture(value, size=16):
     return np.full((size, size, 3), value, np.uint8)
 
 
@@ -33,23 +50,94 @@ def test_onset_and_apex_are_the_pair_they_make(processor):
     onset, apex = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     pair = motion_pair(onset, apex, MotionSettings())
     expected = processor(magnified=pair.magnified, flow=pair.flow_image, return_tensors="np")
-    given = processor(onset=onset, apex=apex, return_tensors="np")
+    given = processor(onset=[onset], apex=[apex], return_tensors="np")
     for name in ("pixel_values", "flow_pixel_values"):
         assert np.array_equal(given[name], expected[name])
 
 
-def test_every_kind_of_image_is_read(processor, tmp_path):
-    array = np.random.default_rng(1).integers(0, 256, (20, 12, 3), dtype=np.uint8)
+def test_inference_sees_the_very_pixels_that_training_saw(tmp_path):
+    """Training: frames → pairs → parquet → to_pixels. Inference: the two frames."""
+    settings = PairSettings(image_size=64, motion=MotionSettings(alpha=4.0))
+    write_corpus(tmp_path / "c", seed=1, num_subjects=2, clips_per_subject=2, num_proc=1, size=80)
+    reading = read_casme2(tmp_path / "c", name="procedural")
+    prepare_pairs(reading, tmp_path / "pairs", settings)
+    pairs = load_pairs(tmp_path / "pairs")
+    processor = HcpMerImageProcessor(
+        image_size=32,
+        motion_size=pairs.settings["image_size"],
+        motion=pairs.settings["motion"],
+        estimator=pairs.settings["estimator"],
+        magnifier=pairs.settings["magnifier"],
+    )
+    clips = {(record.subject, record.clip_id): record for record in reading.records}
+    ids = list(zip(pairs.column("subject"), pairs.column("clip_id")))
+    onsets, apexes = [], []
+    for row, clip in enumerate(ids):
+        frames = clips[clip].frames
+        onsets.append(frames.path(clips[clip].onset))
+        apexes.append(frames.path(pairs.table[row]["apex"]))  # annotated or spotted
+    at_inference = processor(onset=onsets, apex=apexes, return_tensors="np")
+    for name, view in (("pixel_values", "magnified"), ("flow_pixel_values", "flow")):
+        in_training = [processor.to_pixels(pairs.image(row, view)) for row in range(len(pairs))]
+        assert np.array_equal(at_inference[name], np.stack(in_training))
+        assert at_inference[name].std(axis=0).max() > 0.1  # the clips differ
+
+
+def test_every_kind_of_image_is_read(processor, noise, tmp_path):
     path = tmp_path / "face with space.png"
-    Image.fromarray(array).save(path)
-    images = [array, Image.fromarray(array), path, str(path)]
+    Image.fromarray(noise).save(path)
+    opaque = np.concatenate([noise, np.full((32, 24, 1), 9, np.uint8)], axis=2)
+    upside_down = noise[::-1].copy()[::-1]  # not contiguous
+    images = [noise, Image.fromarray(noise), path, str(path), opaque, upside_down]
     pixels = processor(magnified=images, return_tensors="np")["pixel_values"]
-    assert pixels.shape == (4, 3, 8, 8)
+    assert pixels.shape == (6, 3, 8, 8)
     assert all(np.array_equal(pixels[0], other) for other in pixels[1:])
-    grey = array[..., 0]
-    repeated = np.repeat(grey[..., None], 3, axis=2)
-    pixels = processor(flow=[grey, repeated], return_tensors="np")["flow_pixel_values"]
-    assert np.array_equal(pixels[0], pixels[1])
+    grey = noise[..., 0]
+    greys = [grey, grey[..., None], np.repeat(grey[..., None], 3, axis=2), Image.fromarray(grey)]
+    pixels = processor(flow=greys, return_tensors="np")["flow_pixel_values"]
+    assert all(np.array_equal(pixels[0], other) for other in pixels[1:])
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"])
+def test_modes_of_8_bits_are_converted(mode, noise):
+    image = Image.fromarray(noise).convert("L" if mode in ("LA", "PA") else "RGB").convert(mode)
+    if mode == "P":
+        image.info["transparency"] = bytes([0] * 5)  # Pillow warns of these
+    shown = np.asarray(image.convert("RGBA" if "A" in mode or mode == "P" else "RGB"))[..., :3]
+    assert np.array_equal(as_rgb(image), shown)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "I;16B"])
+def test_16_bit_grey_is_scaled_and_not_cut_off(mode, tmp_path):
+    levels = np.linspace(0, 65535, 32 * 24).reshape(32, 24).astype(np.uint16)
+    image = {
+        "I;16": Image.fromarray(levels),
+        "I": Image.fromarray(levels.astype(np.int32)),  # how Pillow 10 opens a 16-bit PNG
+        "I;16B": Image.frombytes("I;16B", (24, 32), levels.astype(">u2").tobytes()),
+    }[mode]
+    assert image.mode == mode
+    expected = np.repeat((levels // 256).astype(np.uint8)[..., None], 3, axis=2)
+    assert np.array_equal(as_rgb(image), expected)
+    Image.fromarray(levels).save(tmp_path / "16.png")
+    assert np.array_equal(as_rgb(tmp_path / "16.png"), expected)
+
+
+@pytest.mark.parametrize("values", [(0, 4095), (0, 255), (-1, 65535), (0, 70000)])
+def test_integers_that_are_not_16_bits_are_refused(values):
+    levels = np.full((16, 16), values[0], np.int32)
+    levels[0] = values[1]
+    with pytest.raises(ValueError, match=f"got {values[0]} to {values[1]}. Bring them to 0–255"):
+        as_rgb(Image.fromarray(levels))
+
+
+def test_exif_rotation_is_honoured_in_files_and_pil_images(tmp_path, noise):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90° clockwise to show it upright
+    Image.fromarray(noise).save(tmp_path / "turned.png", exif=exif)
+    upright = np.rot90(noise, k=-1)
+    assert np.array_equal(as_rgb(tmp_path / "turned.png"), upright)
+    with Image.open(tmp_path / "turned.png") as image:
+        assert np.array_equal(as_rgb(image), upright)
 
 
 @pytest.mark.parametrize(
@@ -59,16 +147,95 @@ def test_every_kind_of_image_is_read(processor, tmp_path):
         ({"onset": picture(1)}, "onset and apex belong together"),
         ({"onset": picture(1), "apex": picture(1), "flow": picture(1)}, "give either"),
         ({"images": picture(1)}, "HCP_MER reads two views"),
-        ({"magnified": [picture(1)] * 2, "flow": [picture(1)]}, "got 2 pixel_values, 1 flow"),
+        ({"magnified": [picture(1)] * 2, "flow": [picture(1)]}, "got 2 magnified, 1 flow"),
         ({"onset": [picture(1)] * 2, "apex": [picture(1)]}, "got 2 onset, 1 apex"),
-        ({"onset": picture(1, 64), "apex": picture(1, 32)}, r"one size; got \(64, 64\) and \(32"),
-        ({"flow": np.zeros((8, 8, 3))}, "must be uint8"),
-        ({"flow": "/nowhere/at/all.png"}, "cannot read /nowhere/at/all.png"),
+        ({"onset": [], "apex": []}, "onset is an empty list: give at least one clip"),
+        ({"flow": [picture(1), None]}, r"flow\[1\] must be a path, .*; got None"),
+        ({"flow": [[picture(1)]]}, r"flow\[0\] must be a path, .*; got list"),
+        ({"flow": {"bytes": b"", "path": None}}, r"got dict\. .* datasets.Image\(\)\) decodes it"),
+        ({"onset": picture(1, 64), "apex": picture(1, 32)}, "one size; got 64×64 and 32×32 px"),
+        ({"onset": picture(1, 64), "apex": picture(1, 64)}, "onset is one flat colour"),
+        ({"flow": np.zeros((16, 16, 3))}, "float64 array .* must be uint8: bring its values to 0"),
+        ({"flow": np.zeros((16, 16), np.uint16)}, r"uint16 array of shape \(16, 16\), an image mu"),
+        ({"flow": picture(1).transpose(2, 0, 1)}, r"put the channels last, .*transpose\(1, 2, 0\)"),
+        ({"flow": np.stack([picture(1)])}, r"several clips are a list of images; give list\(array"),
+        ({"flow": picture(1)[..., :2]}, r"has \(height, width\) or \(height, width, 3\)"),
+        ({"flow": picture(1, 1)}, "flow is 1×1 px and shows no face"),
+        ({"flow": [picture(1), picture(1, 15)]}, r"flow\[1\] is 15×15 px and shows no face"),
+        ({"flow": Image.new("F", (16, 16))}, "mode F"),
+        ({"flow": "/nowhere/at/all.png"}, "flow: cannot read /nowhere/at/all.png .* no such file"),
+        ({"flow": "iVBORw0KGgo" * 999}, "cannot read iVBORw0.*… .10989 characters. as an image"),
     ],
 )
-def test_mistakes_are_named(processor, inputs, message):
-    with pytest.raises(ValueError, match=message):
+def test_mistakes_are_named_in_one_line(processor, inputs, message):
+    with pytest.raises(ValueError, match=message) as caught:
         processor(**inputs)
+    assert "\n" not in str(caught.value)
+
+
+def damaged_files(folder, noise):
+    Image.fromarray(noise).save(folder / "truncated.png")
+    Image.fromarray(noise).save(folder / "truncated.jpg")
+    for path in list(folder.iterdir()):
+        path.write_bytes(path.read_bytes()[:-200])
+    (folder / "text.png").write_text("not an image")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "folder.png").mkdir()
+    return sorted(folder.iterdir())
+
+
+def test_damaged_files_are_named_in_one_line(processor, noise, tmp_path):
+    paths = damaged_files(tmp_path, noise)
+    assert len(paths) == 5
+    for path in paths:
+        with pytest.raises(ValueError, match=f"magnified: cannot read {path} as an image") as error:
+            processor(magnified=path)
+        assert "\n" not in str(error.value)
+    with (
+        Image.open(tmp_path / "truncated.jpg") as image,
+        pytest.raises(
+            ValueError, match="cannot read the PIL image as an image: image file is trun"
+        ),
+    ):
+        processor(magnified=image)
+
+
+def test_a_file_beyond_pillows_limit_is_refused_in_one_line(noise, tmp_path, monkeypatch):
+    path = tmp_path / "huge.png"
+    Image.fromarray(noise).save(path)  # 768 pixels
+    for limit in (700, 300):  # Pillow warns above its limit and refuses above twice that
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(ValueError, match=r"cannot read .*huge\.png as an image: .* limit"):
+            as_rgb(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match="24×32 px is more than Pillow's limit of 700 pixels"):
+            as_rgb(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # the user's own decision
+    assert np.array_equal(as_rgb(path), noise)
+
+
+def test_an_image_at_a_url_is_read_and_a_bad_url_named(noise, tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    Image.fromarray(noise).save(tmp_path / "face.png")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(tmp_path))
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        assert np.array_equal(as_rgb(f"{address}/face.png"), noise)
+        with pytest.raises(ValueError, match=f"cannot read {address}/absent.png as an image"):
+            as_rgb(f"{address}/absent.png")
+        server.shutdown()
+    with pytest.raises(ValueError, match=f"cannot read {address}/face.png as an image: .*refused"):
+        as_rgb(f"{address}/face.png")
 
 
 def test_motion_that_does_not_travel_is_refused():
@@ -78,16 +245,49 @@ def test_motion_that_does_not_travel_is_refused():
     assert processor(flow=picture(1))["flow_pixel_values"].shape == (1, 3, 8, 8)
 
 
-def test_settings_travel_in_the_processors_config(processor, tmp_path):
+def test_settings_travel_in_the_processors_config(noise, tmp_path):
     strong = HcpMerImageProcessor(
         image_size=16, image_mean=[0.1] * 3, image_std=[0.3] * 3, resample=2, motion={"alpha": 3.0}
     )
     strong.save_pretrained(tmp_path)
-    loaded = HcpMerImageProcessor.from_pretrained(tmp_path)
-    image = np.random.default_rng(2).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    for one, other in zip(
-        strong(onset=image, apex=image[::-1].copy(), return_tensors="np").values(),
-        loaded(onset=image, apex=image[::-1].copy(), return_tensors="np").values(),
+    inputs = {"onset": noise, "apex": noise[::-1], "return_tensors": "np"}
+    expected = strong(**inputs)
+    for loaded in (
+        HcpMerImageProcessor.from_pretrained(tmp_path),
+        AutoImageProcessor.from_pretrained(tmp_path, trust_remote_code=True),
     ):
-        assert np.array_equal(one, other)
-    assert loaded.motion["alpha"] == 3.0
+        assert loaded.motion["alpha"] == 3.0
+        for one, other in zip(expected.values(), loaded(**inputs).values()):
+            assert np.array_equal(one, other)
+        assert loaded.to_json_string() == strong.to_json_string()
+    assert HcpMerImageProcessor.from_pretrained(tmp_path, image_size=32).image_size == 32
+    with pytest.raises(ValueError, match="image_size must be a whole number of px"):
+        HcpMerImageProcessor.from_pretrained(tmp_path, image_size=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"image_size": 0}, "image_size must be a whole number of px, at least 1; got 0"),
+        ({"image_size": 224.0}, r"image_size must be a whole number of px, at least 1; got 224\.0"),
+        ({"motion_size": 16}, "motion_size must be a whole number of px, at least 32; got 16"),
+        ({"motion": {"aplha": 3}}, r"settings alpha, max_displacement_px, .*; got \{'aplha': 3\}"),
+        ({"motion": 3}, "motion may have the settings alpha, .*; got 3"),
+        ({"motion": {"alpha": "3"}}, "motion's alpha must be a number; got '3'"),
+        ({"motion": {"alpha": 0.5}}, "alpha must be at least 1"),
+        ({"image_mean": [0.5]}, r"image_mean must be three numbers, .*; got \[0\.5\]"),
+        ({"image_std": [0.5, 0.5, 0]}, r"image_std must be positive; got \[0\.5, 0\.5, 0\]"),
+        ({"resample": 9}, "resample must be a PIL filter, 0 to 5 .*; got 9"),
+        ({"image_sise": 224}, "no setting 'image_sise'. Did you mean image_size"),
+        ({"do_normalize": False}, "no setting 'do_normalize'. It has estimator, image_mean"),
+    ],
+)
+def test_wrong_settings_are_named_in_one_line(settings, message, tmp_path):
+    with pytest.raises(ValueError, match=message) as caught:
+        HcpMerImageProcessor(**settings)
+    assert "\n" not in str(caught.value)
+    HcpMerImageProcessor().save_pretrained(tmp_path)
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+    with pytest.raises(ValueError, match=message):
+        HcpMerImageProcessor.from_pretrained(tmp_path)

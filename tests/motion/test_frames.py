@@ -139,3 +139,16 @@ def test_numbers_must_ascend_and_have_a_path_each(tmp_path):
 
 def test_a_frame_error_is_the_users(folder):
     assert issubclass(FrameError, UserError)
+
+
+def test_a_rotation_in_the_exif_is_applied(tmp_path):
+    """As at inference: a phone stores a portrait lying on its side."""
+    pixels = np.zeros((20, 30, 3), dtype=np.uint8)
+    pixels[:, :10] = 255  # the left third becomes the top third when turned clockwise
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "rotate 90° clockwise to show"
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    frame = read_frame(tmp_path / "turned.png")
+    assert frame.shape == (30, 20, 3)
+    assert frame[:10].min() == 255
+    assert frame[10:].max() == 0

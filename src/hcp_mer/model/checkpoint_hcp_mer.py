@@ -130,13 +130,15 @@ def put_code(config: HcpMerConfig, folder: Path) -> None:
     """Copy this code into a checkpoint and say in its config which class is where.
 
     A model that was itself loaded as remote code has only the files that it needs: for the others
-    the config goes on pointing to where it came from.
+    the config goes on pointing to where it came from, if that is on the Hub.
     """
-    own = Path(__file__).parent
-    here = {file.stem for file in own.glob("*_hcp_mer.py")}
-    for name in here:
-        shutil.copyfile(own / f"{name}.py", folder / f"{name}.py")
-    entries = {auto: place for auto, place in AUTO_MAP.items() if place.split(".")[0] in here}
+    for file in Path(__file__).parent.glob("*_hcp_mer.py"):
+        shutil.copyfile(file, folder / file.name)
+    there = {file.stem for file in folder.glob("*_hcp_mer.py")}
+    entries = {auto: place for auto, place in AUTO_MAP.items() if place.split(".")[0] in there}
     config.auto_map = {**(getattr(config, "auto_map", None) or {}), **entries}
-    if "pipeline_hcp_mer" in here:
+    on_the_hub = "--" in str(getattr(config, "custom_pipelines", ""))  # "owner/name--file.Class"
+    if "pipeline_hcp_mer" in there:
         config.custom_pipelines = CUSTOM_PIPELINES
+    elif not on_the_hub:
+        config.custom_pipelines = {}

@@ -205,7 +205,7 @@ def _array_as_rgb(array: np.ndarray, name: str) -> np.ndarray:
     if array.ndim != 2 and (array.ndim != 3 or array.shape[2] not in channels):
         raise ValueError(f"{given}, an image has (height, width) or (height, width, 3).")
     colour = array[..., :3] if array.ndim == 3 else array[..., None]
-    return np.ascontiguousarray(np.broadcast_to(colour, (*array.shape[:2], 3)))
+    return np.broadcast_to(colour, (*array.shape[:2], 3))
 
 
 def _file_as_rgb(source: str | Path) -> np.ndarray:

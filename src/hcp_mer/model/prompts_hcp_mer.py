@@ -224,9 +224,11 @@ class HcpPromptGroups(nn.Module):
         sequences = [prompt.tokens for prompt in self.prompts]
         self.encoder = TreeEncoder(sequences, text.max_position_embeddings)
         slots = [-1 - slot for slot in range(len(self.context_ids))]
+        # By number: config.json sorts its keys as text.
+        words = [ids["action_units"][str(number)] for number in MAIN_ACTION_UNITS]
         alone = [
-            (ids["start"], *componential_prompt(slots, ids["category"], words), ids["end"])
-            for words in ids["action_units"].values()
+            (ids["start"], *componential_prompt(slots, ids["category"], unit), ids["end"])
+            for unit in words
         ]
         self.action_unit_encoder = TreeEncoder(alone, text.max_position_embeddings)
         owners = len(config.branches) * (

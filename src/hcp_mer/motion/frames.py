@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hcp_mer.errors import UserError
 
@@ -93,6 +93,7 @@ class FrameSequence:
 def read_frame(path: Path) -> np.ndarray:
     """Decode an image file strictly: RGB uint8 (H, W, 3).
 
+    A rotation that the file's EXIF asks for is applied, as it is at inference.
     Pillow is used rather than OpenCV, which fills the missing part of a truncated JPEG with grey
     and only warns. Raises FrameError for a file that is missing, empty, cut short, no image, or
     has more than 8 bits a channel.
@@ -104,7 +105,7 @@ def read_frame(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             if image.mode.startswith(("I", "F")):
                 raise FrameError(f"{path} has pixels of mode {image.mode}. Give 8-bit frames.")
-            return np.array(image.convert("RGB"))
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except FileNotFoundError:
         raise FrameError(f"{path} does not exist. {again}") from None
     except UnidentifiedImageError:
