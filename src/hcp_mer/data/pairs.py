@@ -57,12 +57,12 @@ class Pairs:
             UserError: the image cannot be decoded; names the clip.
         """
         import numpy as np
-        from PIL import Image
+        from PIL import Image, ImageOps
 
         stored = self.table.select_columns([view, "subject", "clip_id"])[row]
         try:
             with Image.open(io.BytesIO(encoded_image(stored[view]))) as image:
-                return np.asarray(image.convert("RGB"))
+                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             clip = f"{stored['subject']}/{stored['clip_id']}"
             raise UserError(

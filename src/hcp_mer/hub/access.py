@@ -42,7 +42,7 @@ def own_repo(repo_id: str) -> str:
     owner = name.split("/")[0]
     if owner not in owners:
         raise UserError(
-            f"{name} would belong to {owner}, and you are {account['name']}: give a --repo_id that "
+            f"{name} would belong to {owner}, and you are {account['name']}: give a name that "
             f"starts with {' or '.join(owners)}."
         )
     return name
@@ -113,7 +113,7 @@ def check_private(info: Any) -> None:
     if not info.private:
         raise UserError(
             f"{info.id} is there already and public: make it private in its settings first, or "
-            "give another --repo_id."
+            "give another name."
         )
 
 
