@@ -13,7 +13,7 @@ import argparse
 import os
 from pathlib import Path
 
-from hcp_mer.errors import run_script
+from hcp_mer.errors import UserError, run_script
 
 # Parallelism is processes: threads of one would only fight over the cores of the others.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -34,22 +34,38 @@ def main() -> None:
         metavar="KEY=VALUE",
         help="override a key of the recipe; model.KEY reaches its model options",
     )
+    parser.add_argument("--push_to_hub", action="store_true", help="publish the finished run")
+    parser.add_argument("--hub_model_id", help="OWNER/NAME or NAME; default: output_dir's name")
+    parser.add_argument(
+        "--hub_private_repo", action="store_true", default=None, help="where only you see it"
+    )
     args = parser.parse_args()
+    if not args.push_to_hub and (args.hub_model_id or args.hub_private_repo):
+        raise UserError("--hub_model_id and --hub_private_repo need --push_to_hub beside them.")
     overrides = args.set + ([f"scheme={args.scheme}"] if args.scheme else [])
 
     from hcp_mer.training.recipe import load_recipe
 
     recipe = load_recipe(args.recipe, overrides)  # its mistakes show before any data are read
 
+    from accelerate import PartialState
     from transformers.utils.logging import disable_progress_bar
 
     from hcp_mer.experiment import run_loso
     from hcp_mer.reporting.publish import announce
 
     disable_progress_bar()  # a bar for loading 96 tensors says nothing; ours stay
+    repo_id = args.hub_model_id or args.output_dir.resolve().name
+    if args.push_to_hub and PartialState().is_main_process:
+        from hcp_mer.hub.run import check_target, push_run
+
+        repo_id = check_target(repo_id, args.hub_private_repo)  # refused now, not after training
     metrics = run_loso(recipe, args.dataset, args.output_dir)
     if metrics is not None:
         announce(args.output_dir, metrics)
+    if metrics is not None and args.push_to_hub:
+        pushed = push_run(args.output_dir, repo_id, args.hub_private_repo)
+        print(f"published:  {pushed.url} at revision {pushed.revision}")
 
 
 if __name__ == "__main__":

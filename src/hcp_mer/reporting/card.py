@@ -1,68 +1,279 @@
-"""The model card: what the checkpoint is, how well it did, and what it is not for."""
+"""The model card: what a checkpoint is, how well it did, and what it is not for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib.resources import files
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hcp_mer.files import write_whole
+from hcp_mer.files import read_json, write_whole
 from hcp_mer.reporting.html import summary
-from hcp_mer.reporting.table import SCORE_TITLES, is_synthetic, systems
+from hcp_mer.reporting.markdown import render
+from hcp_mer.reporting.table import (
+    MODEL_NAME,
+    SCORE_TITLES,
+    SYNTHETIC_DATASETS,
+    baseline_verdicts,
+    counted,
+    is_synthetic,
+    left_out,
+    systems,
+)
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult, ModelCardData
+
+# Corpora that their owners hand out under signed agreements, for research alone: CASME, CASME II,
+# CAS(ME)², CAS(ME)³, SMIC-HS, SAMM-LV, MEGC's composite of them, …
+_LICENSED = re.compile(r"(?<![a-z])(cas[^a-z0-9]*me|smic|samm(lv|long)?(?![a-z])|megc)")
+OWN_BACKBONE = "face-motion-clip"  # trained on rendered faces alone, Apache-2.0
+LOCAL_FOLDER = "path/to/this/folder"
+PROTOCOL = "leave-one-subject-out"
+# What evaluate calls them; UF1 and UAR are the unweighted (macro) means over the classes.
+_METRICS = {"accuracy": ("accuracy", None), "uf1": ("f1", "macro"), "uar": ("recall", "macro")}
+_TAGS = (
+    *("micro-expression-recognition", "micro-expression", "facial-action-units"),
+    *("optical-flow", "motion-magnification", "prompt-learning", "clip", "hcp_mer"),
+)
 
 
-def usage_lines(model: str, magnified: str, flow: str) -> list[str]:
-    """Python that loads a checkpoint and asks it about one pair: an import and three lines."""
+def usage_lines(model: str, magnified: str, flow: str, revision: str | None = None) -> list[str]:
+    """Python that loads a checkpoint and asks it about one pair: an import and three lines.
+
+    Args: model: a folder, or a repository on the Hub, whose `revision` (40 hex digits) is pinned.
+    """
+    place = _place(model, revision)
     return [
         "from transformers import AutoImageProcessor, AutoModel",
-        f'model = AutoModel.from_pretrained("{model}", trust_remote_code=True)',
-        f'processor = AutoImageProcessor.from_pretrained("{model}", trust_remote_code=True)',
+        f"model = AutoModel.from_pretrained({place}, trust_remote_code=True)",
+        f"processor = AutoImageProcessor.from_pretrained({place}, trust_remote_code=True)",
         f'print(model.config.id2label[model(**processor(magnified="{magnified}", flow="{flow}", '
         'return_tensors="pt")).logits.argmax().item()])',
+    ]
+
+
+def pipeline_lines(model: str, onset: str, apex: str, revision: str | None = None) -> list[str]:
+    """Python that asks a checkpoint about two face crops through transformers' pipeline."""
+    return [
+        "from transformers import pipeline",
+        f"recognise = pipeline(model={_place(model, revision)}, trust_remote_code=True)",
+        f'print(recognise(onset="{onset}", apex="{apex}"))',
     ]
 
 
 def write_model_card(
     checkpoint: Path, metrics: Mapping[str, Any], config: Mapping[str, Any]
 ) -> None:
-    """Write README.md beside a checkpoint, with the LOSO estimate as a model-index.
+    """Write README.md beside a checkpoint on this machine, with the LOSO estimate as model-index.
 
     Args:
         metrics: content of metrics.json; config: content of the checkpoint's config.json.
     """
-    from huggingface_hub import EvalResult, ModelCardData
-    from jinja2 import Environment
+    processor = read_json(checkpoint / "preprocessor_config.json")
+    write_whole(checkpoint / "README.md", render_model_card(metrics, config, processor))
 
-    datasets = ", ".join(metrics["per_dataset"])
-    results = [
-        EvalResult(
-            task_type="image-classification",
-            dataset_type=datasets,
-            dataset_name=f"{datasets}{' (synthetic)' if is_synthetic(metrics) else ''}",
-            metric_type="f1" if key == "uf1" else "recall" if key == "uar" else "accuracy",
-            metric_name=f"{title}, leave-one-subject-out, pooled, last step",
-            metric_value=round(metrics["metrics"][key], 4),
-        )
-        for key, title in SCORE_TITLES.items()
-    ]
-    data = ModelCardData(
-        license="apache-2.0",
-        library_name="transformers",
-        tags=["micro-expression", "facial-action-units", "clip", "hcp_mer"],
-        model_name="HCP_MER",
-        eval_results=results,
-    )
-    template = files("hcp_mer.reporting") / "templates" / "model_card.md.j2"
-    environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    text = environment.from_string(template.read_text(encoding="utf-8")).render(
+
+def render_model_card(
+    metrics: Mapping[str, Any],
+    config: Mapping[str, Any],
+    processor: Mapping[str, Any],
+    *,
+    model: str = LOCAL_FOLDER,
+    revision: str | None = None,
+    dataset: str | None = None,
+    licensed: bool = False,
+    figures: Sequence[str] = (),
+) -> str:
+    """Text of a deployable checkpoint's README.md.
+
+    Args:
+        metrics, config, processor: metrics.json, config.json and preprocessor_config.json.
+        model, revision: where readers load it from, see `usage_lines`.
+        dataset: the pairs as "owner/name@<commit>", where they are a dataset on the Hub.
+        licensed: it is known that a corpus is a licensed one, though its name here does not say so.
+        figures: paths of PNG files beside the README that it shows.
+    """
+    dataset_id, _, dataset_revision = (dataset or "").partition("@")
+    data = _front_matter(metrics, config, licensed, dataset_id)
+    data.eval_results = eval_results(metrics)
+    data.model_name = MODEL_NAME
+    return render(
+        "model_card.md.j2",
         front_matter=data.to_yaml(),
         metrics=metrics,
         config=config,
+        processor=processor,
         summary=summary(metrics),
         synthetic=is_synthetic(metrics),
+        terms=terms_of_use(metrics, config, licensed),
         systems=list(systems(metrics)),
+        verdicts=baseline_verdicts(metrics),
+        left_out=left_out(metrics),
+        corpora=list(_corpora(metrics)),
         score_titles=SCORE_TITLES,
-        usage=usage_lines("PATH_OR_REPO", "magnified.png", "flow.png"),
+        figures=figures,
+        revision=revision,
+        dataset_id=dataset_id,
+        dataset_revision=dataset_revision,
+        backbone_id=_backbone_id(config),
+        lora=config.get("vision_lora"),
+        version=version("hcp_mer"),
+        usage=usage_lines(model, "magnified.png", "flow.png", revision),
+        has_pipeline=bool(config.get("custom_pipelines")),
+        pipeline=pipeline_lines(model, "onset.png", "apex.png", revision),
     )
-    write_whole(checkpoint / "README.md", text)
+
+
+def render_fold_card(
+    fold: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    config: Mapping[str, Any],
+    *,
+    model: str,
+    revision: str,
+    licensed: bool = False,
+) -> str:
+    """Text of the README.md of one fold's weights, on a branch of their own.
+
+    Args:
+        fold: {"dataset", "subject", "num_clips", "accuracy"}, as in metrics["per_subject"], and
+            "seed".
+        model, revision: the repository and the fold's branch.
+    """
+    return render(
+        "fold_card.md.j2",
+        front_matter=_front_matter(metrics, config, licensed, "").to_yaml(),
+        fold=fold,
+        metrics=metrics,
+        held_out=counted(fold["num_clips"], "clip"),
+        synthetic=is_synthetic(metrics),
+        usage=usage_lines(model, "magnified.png", "flow.png", revision),
+    )
+
+
+def eval_results(metrics: Mapping[str, Any]) -> list[EvalResult]:
+    """The scores as the Hub reads them: pooled, then of each corpus where there are several.
+
+    An interval goes into the metric's arguments; those of single corpora have none.
+    """
+    corpora = list(metrics["per_dataset"])
+    results = _results_of(metrics, corpora, metrics["metrics"], metrics["interval_95"])
+    if len(corpora) > 1:
+        for corpus in corpora:
+            results += _results_of(metrics, [corpus], metrics["per_dataset"][corpus], {})
+    return results
+
+
+def _results_of(
+    metrics: Mapping[str, Any],
+    corpora: list[str],
+    scores: Mapping[str, float],
+    intervals: Mapping[str, Any],
+) -> list[EvalResult]:
+    from huggingface_hub import EvalResult
+
+    results = []
+    for key, title in SCORE_TITLES.items():
+        metric_type, average = _METRICS[key]
+        arguments: dict[str, Any] = {"average": average} if average else {}
+        arguments["seeds"] = list(metrics["seeds"])
+        if intervals.get(key):
+            arguments["interval_95"] = [round(float(bound), 4) for bound in intervals[key]]
+        results.append(
+            EvalResult(
+                task_type="image-classification",
+                task_name=f"micro-expression recognition, {metrics['task']}",
+                dataset_type="+".join(corpora),
+                dataset_name=" + ".join(map(_labelled, corpora)),
+                dataset_config=metrics["task"],
+                dataset_args={
+                    "protocol": PROTOCOL,
+                    "predictions": "pooled over subjects" + (" and corpora" * (len(corpora) > 1)),
+                    "selection": metrics["selection"],
+                },
+                metric_type=metric_type,
+                metric_name=title,
+                metric_value=round(float(scores[key]), 4),
+                metric_args=arguments,
+            )
+        )
+    return results
+
+
+def terms_of_use(
+    metrics: Mapping[str, Any], config: Mapping[str, Any], licensed: bool = False
+) -> str:
+    """What may be done with the weights: "free", "research" or "unknown".
+
+    Weights trained on a licensed corpus cannot be given away more freely than its owners allow, so
+    they are not put under this software's licence; of data, or of an included backbone, that we
+    do not know we claim nothing.
+    """
+    corpora = set(metrics["per_dataset"])
+    if licensed or any(map(is_licensed, corpora)):
+        return "research"
+    known_backbone = _backbone_id(config) or config.get("backbone") == OWN_BACKBONE
+    return "free" if corpora <= SYNTHETIC_DATASETS and known_backbone else "unknown"
+
+
+def is_licensed(corpus: str) -> bool:
+    """Whether a corpus of that name, however it is spelt, may be used for research only."""
+    return bool(_LICENSED.search(unicodedata.normalize("NFKD", corpus).lower()))  # ³ becomes 3
+
+
+def _front_matter(
+    metrics: Mapping[str, Any],
+    config: Mapping[str, Any],
+    licensed: bool,
+    dataset_id: str,
+) -> ModelCardData:
+    from huggingface_hub import ModelCardData
+
+    licence = {
+        "free": {"license": "apache-2.0"},
+        "research": {"license": "other", "license_name": "research-only-training-data"},
+        "unknown": {"license": "unknown"},
+    }[terms_of_use(metrics, config, licensed)]
+    backbone = _backbone_id(config)
+    relation = {"base_model_relation": "adapter"} if backbone else {}
+    return ModelCardData(
+        **licence,
+        library_name="transformers",
+        # As an image-classification model the Hub would offer code that gives it one image.
+        pipeline_tag="other",
+        tags=[*_TAGS, *(["synthetic"] if is_synthetic(metrics) else [])],
+        base_model=backbone,
+        datasets=[dataset_id] if dataset_id else None,
+        metrics=["accuracy", "f1", "recall"],
+        **relation,
+    )
+
+
+def _corpora(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Name, clips, subjects and scores of each corpus."""
+    people = metrics["per_subject"]
+    return [
+        {
+            "name": _labelled(name),
+            "num_clips": sum(row["num_clips"] for row in people if row["dataset"] == name),
+            "num_subjects": sum(row["dataset"] == name for row in people),
+            "scores": scores,
+        }
+        for name, scores in metrics["per_dataset"].items()
+    ]
+
+
+def _labelled(corpus: str) -> str:
+    return f"{corpus} (synthetic)" if corpus in SYNTHETIC_DATASETS else corpus
+
+
+def _backbone_id(config: Mapping[str, Any]) -> str | None:
+    """The backbone's repository; None where it travels inside the checkpoint."""
+    return None if config.get("save_backbone", True) else config.get("backbone")
+
+
+def _place(model: str, revision: str | None) -> str:
+    return f'"{model}"' + (f', revision="{revision}"' if revision else "")
