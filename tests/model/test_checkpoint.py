@@ -158,6 +158,12 @@ def test_a_folders_backbone_travels_with_the_checkpoint(tiny_backbone, groups, i
     assert_same(HcpMerModel.from_pretrained(tmp_path / "checkpoint"), model)
 
 
+def test_no_folder_of_this_machine_is_stored(tiny_backbone, groups, tmp_path):
+    HcpMerModel.from_backbone(tiny_backbone, groups).save_pretrained(tmp_path / "checkpoint")
+    for file in (tmp_path / "checkpoint").glob("*.json"):
+        assert str(tiny_backbone.parent) not in file.read_text()
+
+
 def test_a_backbone_that_fp16_does_not_hold_is_stored_as_it_is(make_model, tmp_path):
     model = make_model()
     with torch.no_grad():

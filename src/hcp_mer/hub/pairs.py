@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -22,14 +20,13 @@ from hcp_mer.hub.pinned import (
     listed,
     push_with_card,
 )
+from hcp_mer.reporting.card import is_licensed
 from hcp_mer.reporting.dataset_card import PairsFacts, render_dataset_card
 
 if TYPE_CHECKING:
     import datasets
 
 SYNTHETIC = "procedural"  # dataset and label scheme of the drawn faces
-# CASME, CASME II, CAS(ME)², CAS(ME)³, SMIC-HS, SAMM-LV, MEGC's composite of them, …
-_LICENSED = re.compile(r"(?<![a-z])(cas[^a-z0-9]*me|smic|samm(lv|long)?(?![a-z])|megc)")
 _SHARD_CLIPS = 1000
 _FINGERPRINT = """
 import sys
@@ -44,8 +41,7 @@ def origin_of(pairs: Pairs) -> str:
     Returns: "licensed" if any corpus among them is, "synthetic" if all are drawn, else "unknown".
     """
     names = set(pairs.column("dataset"))
-    # ³ becomes 3; what a name is written with does not matter.
-    if any(_LICENSED.search(unicodedata.normalize("NFKD", name).lower()) for name in names):
+    if any(map(is_licensed, names)):
         return "licensed"
     # The demo's command calls whatever it is given procedural. CASME II's clips of repression, in
     # the least, then tell that nobody drew these faces.

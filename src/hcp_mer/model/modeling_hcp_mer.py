@@ -7,6 +7,7 @@ file only composes: prompts, adapter, fusion and losses have files of their own.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -151,8 +152,10 @@ class HcpMerModel(PreTrainedModel):
         options.setdefault("similarity_scale", float(clip.logit_scale.detach().exp()))
         check_options(options)
         vision_lora = options.pop("vision_lora", None)
+        sizes = copy.deepcopy(clip.config)
+        sizes._name_or_path = name or ""  # else a folder of this machine would travel
         config = HcpMerConfig(
-            clip_config=clip.config,
+            clip_config=sizes,
             backbone=name,
             backbone_revision=None if local else pinned_revision(name, revision),
             save_backbone=local,
