@@ -9,7 +9,10 @@ import torch
 
 from hcp_mer.metrics import mer
 from hcp_mer.model.image_processing_hcp_mer import HcpMerImageProcessor
-from hcp_mer.training.final import save_checkpoint
+from hcp_mer.training.checkpoint import save_checkpoint
+
+# Our own pushes and loads go the same ways in the fast tests; this asks the double itself.
+pytestmark = pytest.mark.slow
 
 PUSH_MODEL = """
 from huggingface_hub import HfApi
