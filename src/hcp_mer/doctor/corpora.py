@@ -1,0 +1,158 @@
+"""The user's data: prepared pairs, and a corpus on disk against the paper's counts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hcp_mer.data.casme2 import read_casme2
+from hcp_mer.data.records import CorpusReading
+from hcp_mer.data.tasks import Task, label_of
+from hcp_mer.doctor.findings import Verdict, look, ok, wrong
+from hcp_mer.doctor.published import KNOWN_VARIANTS, PAPER_COUNTS
+from hcp_mer.errors import UserError
+from hcp_mer.motion.pair import LEAST_CONTRAST
+
+if TYPE_CHECKING:
+    from hcp_mer.data.pairs import LabelledPairs, Pairs
+    from hcp_mer.training.recipe import Recipe
+
+READERS: dict[str, Callable[[str | Path], CorpusReading]] = {"casme2": read_casme2}
+FLAT_SHARE = 0.05  # of the flow images; more is no accident of single clips
+LEAST_DIFFERENT = 0.5  # share of flow images that no other clip has
+
+
+class PreparedPairs:
+    """Pairs as training would read them, loaded once."""
+
+    def __init__(self, source: str | Path, recipe: Recipe) -> None:
+        self.source = source
+        self.recipe = recipe
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        from hcp_mer.data.pairs import load_pairs
+
+        return load_pairs(self.source)
+
+    @cached_property
+    def labelled(self) -> LabelledPairs:
+        from hcp_mer.data.pairs import label_pairs
+
+        return label_pairs(self.pairs, self.recipe.label_task, self.recipe.scheme)
+
+    def check_readable(self) -> Verdict:
+        """They load, every image can be decoded, and there is somebody to leave out."""
+        subjects = set(zip(self.pairs.column("dataset"), self.pairs.column("subject")))
+        for row in range(len(self.pairs)):
+            self.pairs.image(row, "magnified")  # flow is decoded by its own check
+        corpora = ", ".join(sorted(set(self.pairs.column("dataset"))))
+        found = f"{len(self.pairs)} clips of {len(subjects)} subjects of {corpora}"
+        if len(subjects) < 2:
+            return wrong(
+                found, "leave-one-subject-out needs two subjects at least: is the column right?"
+            )
+        return ok(found)
+
+    def check_classes(self) -> Verdict:
+        """Every class of the recipe's task occurs, and in more than one subject."""
+        classes = self.recipe.label_task.classes
+        subjects = list(zip(self.pairs.column("dataset"), self.pairs.column("subject")))
+        shown_by = {name: set() for name in classes}
+        for row, label in zip(self.labelled.rows, self.labelled.labels):
+            shown_by[classes[label]].add(subjects[row])
+        counts = Counter(classes[label] for label in self.labelled.labels)
+        found = f"{self.recipe.label_task.name}: {_told(counts, classes)}"
+        if self.labelled.dropped:
+            found += f"; left out {_told(self.labelled.dropped, self.labelled.dropped)}"
+        alone = [name for name, people in shown_by.items() if len(people) == 1]
+        if alone:
+            return look(
+                f"{found}; only one subject shows {', '.join(alone)}",
+                "with that subject left out, nothing of the class is left to learn from",
+            )
+        return ok(found)
+
+    def check_flow(self) -> Verdict:
+        """Flow images show something, and not the same for every clip."""
+        flat, seen = [], Counter()
+        for row in range(len(self.pairs)):
+            image = self.pairs.image(row, "flow")
+            if image.mean(axis=-1).std() < LEAST_CONTRAST:
+                flat.append(row)
+            seen[hashlib.sha256(image.tobytes()).digest()] += 1
+        total = len(self.pairs)
+        single = sum(count for count in seen.values() if count == 1) / total
+        advice = "make them again with prepare_dataset.py; onset and apex may be the same frame"
+        if flat:
+            names = [self.pairs.column(key)[flat[0]] for key in ("subject", "clip_id")]
+            found = f"{len(flat)} of {total} flow images are flat, first {'/'.join(names)}"
+            return (wrong if len(flat) > FLAT_SHARE * total else look)(found, advice)
+        if single < LEAST_DIFFERENT:
+            return wrong(f"{1 - single:.0%} of {total} flow images are another clip's too", advice)
+        return ok(f"{total} flow images, none flat, {single:.0%} unlike any other")
+
+    def check_counts(self, corpus: str) -> Verdict:
+        """The clips of one corpus among the pairs against the paper's table."""
+        names = self.pairs.column("dataset")
+        classes = self.recipe.label_task.classes
+        of_corpus = zip(self.labelled.rows, self.labelled.labels)
+        counts = Counter(classes[label] for row, label in of_corpus if names[row] == corpus)
+        return compare_counts(counts, corpus, self.recipe.label_task)
+
+    def known_corpora(self) -> list[str]:
+        """Those among the pairs whose counts the paper gives for the recipe's task."""
+        there = sorted(set(self.pairs.column("dataset")))
+        return [name for name in there if (name, self.recipe.label_task.name) in PAPER_COUNTS]
+
+
+def check_corpus(corpus: str, data_dir: str | Path, task: Task) -> Verdict:
+    """A corpus on disk: what its reader finds, counted by class, against the paper's table."""
+    reading = READERS[corpus](data_dir)
+    counts, unknown = Counter(), Counter()
+    for record in reading.records:
+        try:
+            counts[label_of(record.emotion, task, corpus)] += 1
+        except UserError:
+            unknown[record.emotion] += 1
+    counts.pop(None, None)  # words that the protocol leaves out
+    if unknown:
+        told = _told(unknown, unknown)
+        return wrong(f"emotions that {corpus} does not know: {told}", "is it another corpus?")
+    verdict = compare_counts(counts, corpus, task)
+    if not reading.problems:
+        return verdict
+    first = reading.problems[0]
+    place = f"row {first.row}" if first.row else first.file
+    found = f"{verdict.found}; {len(reading.problems)} problem(s), first {place}: {first.reason}"
+    advice = verdict.advice or "prepare_dataset.py lists all of them in problems.json"
+    return Verdict("look" if verdict.state == "ok" else verdict.state, found, advice)
+
+
+def compare_counts(counts: Counter, corpus: str, task: Task) -> Verdict:
+    """Clips per class against Table 4 or 5 of the paper."""
+    found = f"{_told(counts, task.classes)}, {sum(counts.values())} in all"
+    expected = PAPER_COUNTS.get((corpus, task.name))
+    if expected is None:
+        return look(f"{found}; the paper has no count of {corpus} for {task.name}", "nothing")
+    differing = {name: counts[name] for name in expected if counts[name] != expected[name]}
+    if not differing:
+        return ok(f"{found}, as in the paper")
+    variant = KNOWN_VARIANTS.get((corpus, task.name))
+    if variant is not None and differing == variant.differing:
+        return look(f"{found}: {variant.reason}", "say so beside results that you compare")
+    told = ", ".join(
+        f"{name} {expected[name]} expected, {n} found" for name, n in differing.items()
+    )
+    return wrong(
+        f"not the paper's counts: {told}",
+        "another release, clips without frames, or an edited annotation: see problems.json",
+    )
+
+
+def _told(counts: Counter | dict, names) -> str:
+    return ", ".join(f"{counts[name] or 0} {name}" for name in names)
