@@ -1,6 +1,7 @@
 # make demo: everything, from a corpus on disk to a report and a checkpoint. make test: the tests.
 PYTHON ?= python3
 VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 RUNS := runs
 DATA := $(RUNS)/demo-data
@@ -9,7 +10,7 @@ DATA := $(RUNS)/demo-data
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow test-lowest lint clean
 
 demo: $(VENV)/.installed-demo
 	HF_HUB_OFFLINE=1 $(BIN)/python scripts/write_procedural_corpus.py --output_dir $(DATA)/corpus
@@ -26,6 +27,14 @@ test: $(VENV)/.installed-dev
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/pytest -q -m slow
 
+# The lowest supported versions, in an environment of their own.
+test-lowest:
+	$(MAKE) VENV=$(VENV)-lowest CONSTRAINTS=constraints-lowest.txt pytest
+
+.PHONY: pytest
+pytest: $(VENV)/.installed-dev
+	$(BIN)/pytest -q
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -34,12 +43,12 @@ clean:
 	rm -rf $(RUNS)/demo $(DATA)
 
 # The stamp of an extra is older than what it was installed from: then install again.
-$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$*]'
+$(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[$*]'
 	@$(BIN)/python -c "import cv2" 2>/dev/null || { \
 		echo "opencv-python needs libGL, which this machine lacks: taking the headless build"; \
 		$(BIN)/pip uninstall --quiet --yes opencv-python && \
-		$(BIN)/pip install --quiet --force-reinstall --no-deps --constraint constraints.txt \
+		$(BIN)/pip install --quiet --force-reinstall --no-deps --constraint $(CONSTRAINTS) \
 			opencv-python-headless && \
 		$(BIN)/python -c "import cv2"; }
 	@touch $@

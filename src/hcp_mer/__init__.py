@@ -32,6 +32,7 @@ __all__ = [*_HOME]
 def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module 'hcp_mer' has no attribute {name!r}")
+    import_module("hcp_mer.requirements").check_requirements()
     return getattr(import_module(f"hcp_mer.{_HOME[name]}"), name)
 
 

@@ -53,7 +53,7 @@ def test_missing_and_old_packages_are_named_with_the_command_that_mends(versions
 
 
 def test_an_installation_without_metadata_is_wrong(monkeypatch):
-    monkeypatch.setattr(machine, "PACKAGE", "no_such_package_anywhere")
+    monkeypatch.setattr("hcp_mer.requirements.PACKAGE", "no_such_package_anywhere")
     assert machine.check_packages().state == "wrong"
 
 

@@ -11,13 +11,14 @@ import tempfile
 from pathlib import Path
 
 from hcp_mer.doctor.findings import Verdict, look, ok, wrong
-
-PACKAGE = "hcp_mer"
-# One module, four wheels: any of them serves, several in one environment overwrite each other.
-OPENCV = (
-    *("opencv-python", "opencv-python-headless"),
-    *("opencv-contrib-python", "opencv-contrib-python-headless"),
+from hcp_mer.requirements import (
+    OPENCV,
+    PACKAGE,
+    how_to_install,
+    installed_version,
+    unfit_requirements,
 )
+
 LEAST_FREE_BYTES = 2_000_000_000  # the backbone is 0.6 GB, a corpus of pairs about as much
 _SHOWN = ("torch", "transformers", "datasets", "huggingface_hub")
 _LARGEST_ERROR = {"fp32": 1e-2, "bf16": 5e-2}  # relative; fp32 leaves room for TF32
@@ -43,36 +44,22 @@ def check_python() -> Verdict:
 
 def check_packages() -> Verdict:
     """Every requirement that the installed package declares, the report's included."""
-    from packaging.requirements import Requirement
-
     try:
-        lines = importlib.metadata.requires(PACKAGE) or []
+        unfit = unfit_requirements(extras=("report",))
     except importlib.metadata.PackageNotFoundError:
         return wrong(
             f"{PACKAGE} is not installed, so nobody knows what it needs",
             "pip install -e '.[report]' in its repository",
         )
-    requirements = [Requirement(line) for line in lines]
-    needed = [requirement for requirement in requirements if _applies(requirement)]
-    missing, unfit = [], []
-    for requirement in needed:
-        version = _version(requirement.name)
-        if version is None:
-            missing.append(requirement)
-        elif not requirement.specifier.contains(version, prereleases=True):
-            unfit.append((requirement, version))
-    if not missing and not unfit:
-        shown = ", ".join(f"{name} {_version(name)}" for name in _SHOWN)
-        return ok(f"all {len(needed)} there and new enough: {shown}")
-    problems = [f"{r.name} is missing" for r in missing]
-    problems += [f"{r.name} is {version}, not {r.specifier}" for r, version in unfit]
-    mend = [f"'{r.name}{r.specifier}'" for r in (*missing, *(r for r, _ in unfit))]
-    return wrong("; ".join(problems), "pip install " + " ".join(mend))
+    if unfit:
+        return wrong("; ".join(map(str, unfit)), how_to_install(unfit))
+    shown = ", ".join(f"{name} {installed_version(name)}" for name in _SHOWN)
+    return ok(f"all there and new enough: {shown}")
 
 
 def check_opencv() -> Verdict:
     """cv2 can be imported; which wheel it is from."""
-    wheels = [f"{name} {version}" for name in OPENCV if (version := _version(name))]
+    wheels = [f"{name} {version}" for name in OPENCV if (version := installed_version(name))]
     try:
         cv2 = importlib.import_module("cv2")
     except ImportError as error:
@@ -177,21 +164,6 @@ def check_hub() -> Verdict:
             "unset HF_HUB_OFFLINE unless you mean it",
         )
     return ok(f"online, by {constants.ENDPOINT}; {signed_in}")
-
-
-def _applies(requirement) -> bool:
-    """Whether training needs it: at the end of a run the report is written."""
-    marker = requirement.marker
-    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", "report"))
-
-
-def _version(name: str) -> str | None:
-    for candidate in OPENCV if name == "opencv-python" else (name,):
-        try:
-            return importlib.metadata.version(candidate)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None
 
 
 def _cores() -> int:

@@ -1,6 +1,11 @@
 """Everything that decides what an HCP_MER model is: backbone, prompt groups, sizes, readings."""
 
+# ruff: noqa: E402 - the check comes before what it is about
 from __future__ import annotations
+
+from .versions_hcp_mer import check_transformers
+
+check_transformers()
 
 import difflib
 

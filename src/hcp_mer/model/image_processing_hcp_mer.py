@@ -1,6 +1,11 @@
 """From frames to tensors, the same at training and at inference."""
 
+# ruff: noqa: E402 - the check comes before what it is about
 from __future__ import annotations
+
+from .versions_hcp_mer import check_transformers
+
+check_transformers()
 
 import difflib
 from dataclasses import fields
