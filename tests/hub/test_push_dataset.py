@@ -36,12 +36,14 @@ def push(source, repo_id, **options):
 """
 
 LOAD = """
-import base64, datasets, json
+import base64, datasets, huggingface_hub, json
 from huggingface_hub import DatasetCard
 
 def load(repo_id):
     card = DatasetCard.load(repo_id)
-    card.validate()
+    # Older ones have cards validated by the real Hub, whatever HF_ENDPOINT says.
+    if tuple(map(int, huggingface_hub.__version__.split(".")[:2])) >= (2, 2):
+        card.validate()
     snippet = card.text.split("```python")[1].split("```")[0]
     names = {}
     exec(snippet, names)  # as a reader would
