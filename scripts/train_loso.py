@@ -34,6 +34,8 @@ def main() -> None:
         metavar="KEY=VALUE",
         help="override a key of the recipe; model.KEY reaches its model options",
     )
+    parser.add_argument("--report_to", help="tensorboard, trackio or wandb, for the training loss")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
     parser.add_argument("--push_to_hub", action="store_true", help="publish the finished run")
     parser.add_argument("--hub_model_id", help="OWNER/NAME or NAME; default: output_dir's name")
     parser.add_argument(
@@ -44,6 +46,9 @@ def main() -> None:
         raise UserError("--hub_model_id and --hub_private_repo need --push_to_hub beside them.")
     overrides = args.set + ([f"scheme={args.scheme}"] if args.scheme else [])
 
+    if args.quiet:
+        os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported
+
     from hcp_mer.training.recipe import load_recipe
 
     recipe = load_recipe(args.recipe, overrides)  # its mistakes show before any data are read
@@ -53,6 +58,7 @@ def main() -> None:
 
     from hcp_mer.experiment import run_loso
     from hcp_mer.reporting.publish import announce
+    from hcp_mer.training.memory import peak_memory
 
     disable_progress_bar()  # a bar for loading 96 tensors says nothing; ours stay
     repo_id = args.hub_model_id or args.output_dir.resolve().name
@@ -60,8 +66,9 @@ def main() -> None:
         from hcp_mer.hub.run import check_target, push_run
 
         repo_id = check_target(repo_id, args.hub_private_repo)  # refused now, not after training
-    metrics = run_loso(recipe, args.dataset, args.output_dir)
+    metrics = run_loso(recipe, args.dataset, args.output_dir, args.report_to)
     if metrics is not None:
+        print(f"peak memory: {peak_memory()}")
         announce(args.output_dir, metrics)
     if metrics is not None and args.push_to_hub:
         pushed = push_run(args.output_dir, repo_id, args.hub_private_repo)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ from hcp_mer.training.recipe import Recipe, load_recipe
 
 
 def run_loso(
-    recipe: Recipe | str | Path, dataset: str | Path, output_dir: str | Path
+    recipe: Recipe | str | Path,
+    dataset: str | Path,
+    output_dir: str | Path,
+    report_to: str | None = None,
 ) -> dict[str, Any] | None:
     """Leave one subject out, with controls and peers on the same folds; then one final model.
 
@@ -20,13 +24,13 @@ def run_loso(
         recipe: a Recipe, or the path of one.
         dataset: pairs from prepare_dataset.py, an imagefolder of pairs, or a dataset on the Hub.
         output_dir: the run folder: predictions.parquet, metrics.json, report.html, model/, …
+        report_to: a tracker of accelerate's ("tensorboard", "trackio", "wandb") for the loss.
     Returns: the content of metrics.json; None in all processes but the main one.
     Raises:
-        UserError: unusable recipe, pairs or folder; a loss that is not finite.
+        UserError: unusable recipe, pairs or folder; another run in it; no such tracker; a loss that
+            is not finite.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-
-    from accelerate import Accelerator
 
     from hcp_mer.baselines.flow_logistic_regression import FlowLogisticRegression
     from hcp_mer.baselines.protocol import run_peer
@@ -34,16 +38,20 @@ def run_loso(
     from hcp_mer.data.pairs import load_pairs
     from hcp_mer.reporting.publish import publish
     from hcp_mer.training.final import train_final
+    from hcp_mer.training.launch import open_accelerator
     from hcp_mer.training.loso import open_run, train_folds
     from hcp_mer.training.run_folder import RunFolder
 
     pairs = load_pairs(dataset)
-    accelerator = Accelerator()
-    run = open_run(recipe, pairs, RunFolder(Path(output_dir)), accelerator)
-    train_folds(run, accelerator)
-    if not accelerator.is_main_process:
-        return None
-    for peer in (ZeroShot(), FlowLogisticRegression()):
-        run_peer(peer, run)
-    train_final(run)
-    return publish(Path(output_dir), pairs)
+    folder = RunFolder(Path(output_dir))
+    accelerator = open_accelerator(report_to, folder.root)
+    with folder.locked() if accelerator.is_main_process else nullcontext():
+        run = open_run(recipe, pairs, folder, accelerator)
+        train_folds(run, accelerator)
+        accelerator.end_training()
+        if not accelerator.is_main_process:
+            return None
+        for peer in (ZeroShot(), FlowLogisticRegression()):
+            run_peer(peer, run)
+        train_final(run)
+        return publish(folder.root, pairs)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hcp_mer.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -37,3 +40,21 @@ def read_json(path: Path, needed: tuple[str, ...] = ()) -> Any:
             f"{path} is damaged ({error!r}). Delete it and run the step that wrote it again."
         ) from error
     return content
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict | None = None) -> None:
+    """Write safetensors whole or not at all.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        save_file(tensors, temporary, metadata=metadata)
+    except SafetensorError as error:  # no OSError, whatever went wrong with the file
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"{path} cannot be written ({error}). Is the disk full?") from error
+    temporary.replace(path)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
 from hcp_mer.data.pairs import Pairs
+from hcp_mer.files import save_tensors
 from hcp_mer.model.image_processing_hcp_mer import HcpMerImageProcessor
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 from hcp_mer.training.assembly import backbone_fingerprint
@@ -45,9 +45,7 @@ def encode_pairs(
         pass  # none yet, or one cut short: it is written below
     features = _encode(model, processor, pairs, rows)
     cache.parent.mkdir(parents=True, exist_ok=True)
-    partial = cache.with_name(cache.name + ".partial")
-    save_file(features, partial, metadata={"key": key})
-    partial.replace(cache)
+    save_tensors(cache, features, metadata={"key": key})
     return features
 
 

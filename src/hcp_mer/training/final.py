@@ -11,7 +11,7 @@ import numpy as np
 from hcp_mer.training.assembly import save_tokenizer
 from hcp_mer.training.checkpoint import apply_trained_part, save_checkpoint
 from hcp_mer.training.folds import Fold
-from hcp_mer.training.loso import LosoRun, train_sets
+from hcp_mer.training.loso import LosoRun, train_one_set
 
 
 def train_final(run: LosoRun) -> Path:
@@ -25,7 +25,7 @@ def train_final(run: LosoRun) -> Path:
         return folder
     everybody = Fold("all", "all", np.arange(len(run.labels)), np.arange(0))
     training_set = run.training_set(everybody, run.recipe.seeds[0])
-    (state,) = train_sets(run, [training_set], "final model, all subjects")
+    state = train_one_set(run, training_set, "final model, all subjects")
     model = copy.deepcopy(run.model)  # the run's own stays untrained
     apply_trained_part(model, state, run.recipe.vision_lora)
     partial = folder.with_name("model.partial")

@@ -60,6 +60,18 @@ def fold_seed(seed: int, dataset: str, subject: str, purpose: str = "") -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest())
 
 
+def shares(folds: list[Fold], num_processes: int) -> list[list[Fold]]:
+    """Deal folds out, the longest first, so that processes end at about the same time."""
+    longest_first = sorted(folds, key=lambda fold: (-len(fold.train), fold.name))
+    return [longest_first[process::num_processes] for process in range(num_processes)]
+
+
+def steps_per_epoch(num_clips: int, batch_size: int) -> int:
+    """Batches of an epoch, without a remainder that is too small."""
+    remainder = num_clips % batch_size
+    return num_clips // batch_size + (remainder >= min(SMALLEST_BATCH, num_clips))
+
+
 def batch_schedule(
     num_clips: int, epochs: int, batch_size: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from hcp_mer.data.pairs import LabelledPairs, Pairs, label_pairs
 from hcp_mer.files import write_json
@@ -21,10 +18,13 @@ from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 from hcp_mer.training.assembly import backbone_fingerprint, build_model, build_processor
 from hcp_mer.training.checkpoint import load_head
 from hcp_mer.training.features import encode_pairs, read_pixels
-from hcp_mer.training.folds import Fold, fold_seed, leave_one_subject_out
+from hcp_mer.training.folds import Fold, fold_seed, leave_one_subject_out, shares
 from hcp_mer.training.gate import refit_gates
+from hcp_mer.training.memory import num_processes_here, sets_that_fit
+from hcp_mer.training.progress import Progress
 from hcp_mer.training.recipe import Recipe
 from hcp_mer.training.run_folder import RunFolder
+from hcp_mer.training.snapshot import Snapshots
 from hcp_mer.training.stacked import Optimisation, TrainingSet
 from hcp_mer.training.tower import FrozenTower, LoraTower, Tower
 
@@ -108,7 +108,7 @@ def open_run(recipe: Recipe, pairs: Pairs, folder: RunFolder, accelerator: Accel
         folder.claim(recipe, pairs.source, _resolved(model, processor, pairs))
         cache = folder.root / "features.safetensors"
         features = encode_pairs(model, processor, pairs, labelled.rows, cache)
-    inputs, tower = features, FrozenTower(model)
+    inputs, tower = features, FrozenTower(model, Snapshots(folder.snapshots()))
     if recipe.trains_tower:
         inputs = read_pixels(model, processor, pairs, labelled.rows)
         tower = LoraTower(model, recipe.vision_lora)
@@ -149,11 +149,15 @@ def train_folds(run: LosoRun, accelerator: Accelerator) -> int:
     """
     unfinished = [fold for fold in run.folds if not run.folder.is_finished(fold)]
     accelerator.wait_for_everyone()  # nobody trains before everybody has counted
-    with accelerator.split_between_processes(unfinished) as share:
-        # Towers of their own are trained one after another: a group would only hold back results.
-        size = 1 if run.recipe.trains_tower else run.recipe.fold_group
-        for start in range(0, len(share), size):
-            _train_group(run, share[start : start + size], accelerator)
+    share = shares(unfinished, accelerator.num_processes)[accelerator.process_index]
+    run.folder.take_share(accelerator.process_index, share)
+    size = _group_size(run) if share else 1
+    groups = [share[start : start + size] for start in range(0, len(share), size)]
+    show = accelerator.is_local_main_process and bool(share)
+    total = sum(_fold_steps(run, _sets_of(run, fold)) for fold in share)
+    with Progress(total, f"{len(share)} folds", show, accelerator.log) as progress:
+        for group in groups:
+            _train_group(run, group, progress)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         run.folder.collect(run.folds, "predictions", "predictions.parquet")
@@ -163,44 +167,60 @@ def train_folds(run: LosoRun, accelerator: Accelerator) -> int:
     return len(run.folds) - len(unfinished)
 
 
-def _train_group(run: LosoRun, folds: list[Fold], accelerator: Accelerator) -> None:
+def _group_size(run: LosoRun) -> int:
+    """How many folds to stack: the recipe's number, or as many as fit into memory."""
+    if run.recipe.trains_tower:
+        return 1  # towers are trained one after another: a group would only hold back results
+    if run.recipe.fold_group != "auto":
+        return run.recipe.fold_group
+    halves = 2 if run.recipe.gate_fitting == "held_out_subjects" else 1
+    sets_per_fold = (len(run.recipe.seeds) + 1) * halves
+    return max(1, sets_that_fit(run.model, num_processes_here()) // sets_per_fold)
+
+
+def _sets_of(run: LosoRun, fold: Fold) -> list[TrainingSet]:
+    """What is trained for a fold: one set for each seed, and the control."""
+    sets = [run.training_set(fold, seed) for seed in run.recipe.seeds]
+    return [*sets, run.training_set(fold, run.recipe.seeds[0], shuffled=True)]
+
+
+def _fold_steps(run: LosoRun, sets: list[TrainingSet]) -> int:
+    """Steps of all sets; the gate's training counts as much again."""
+    phases = 2 if run.recipe.gate_fitting == "held_out_subjects" else 1
+    return phases * sum(run.optimisation.num_steps(len(fold.labels)) for fold in sets)
+
+
+def _train_group(run: LosoRun, folds: list[Fold], progress: Progress) -> None:
     """All seeds of some folds and their controls, in one stack."""
-    seeds = run.recipe.seeds
-    sets = [run.training_set(fold, seed) for fold in folds for seed in seeds]
-    sets += [run.training_set(fold, seeds[0], shuffled=True) for fold in folds]
-    quiet = not accelerator.is_local_main_process
-    states = train_sets(run, sets, f"{len(folds)} folds", quiet)
-    for index, fold in enumerate(folds):
-        own = dict(zip(seeds, states[index * len(seeds) : (index + 1) * len(seeds)]))
+    by_fold = [_sets_of(run, fold) for fold in folds]
+    states = iter(train_sets(run, [part for sets in by_fold for part in sets], progress))
+    for fold in folds:
+        own = {seed: next(states) for seed in run.recipe.seeds}
         tables = [predict_held_out(run, fold, state, seed) for seed, state in own.items()]
-        control = states[len(folds) * len(seeds) + index]
-        chance = predict_held_out(run, fold, control, seeds[0])
+        chance = predict_held_out(run, fold, next(states), run.recipe.seeds[0])
         run.folder.save_fold(fold, own, {"predictions": _concat(tables), "chance": chance})
+    run.tower.forget()
 
 
 def train_sets(
-    run: LosoRun, sets: list[TrainingSet], what: str, quiet: bool = False
+    run: LosoRun, sets: list[TrainingSet], progress: Progress
 ) -> list[dict[str, Tensor]]:
-    """Train one model per set by the run's recipe; shows a progress bar. Returns trained parts."""
-    with progress(what, quiet) as on_step:
-        states = run.tower.train(sets, run.optimisation, on_step)
-    if run.recipe.gate_fitting == "held_out_subjects":
-        with progress(f"gate of {what}", quiet) as on_step:
-            states = refit_gates(run.tower, sets, states, run.optimisation, on_step)
+    """Train one model per set by the run's recipe. Returns their trained parts."""
+    total = _fold_steps(run, sets)
+    refits = run.recipe.gate_fitting == "held_out_subjects"
+    states = run.tower.train(sets, run.optimisation, progress.stack(total // (1 + refits)))
+    if refits:
+        on_step = progress.stack(total - total // 2)
+        states = refit_gates(run.tower, sets, states, run.optimisation, on_step)
     return states
 
 
-@contextmanager
-def progress(what: str, quiet: bool) -> Iterator[Callable[[int, int, float], None]]:
-    """A progress bar over steps, as the callback that `train_stacked` takes."""
-    with tqdm(desc=what, unit="step", disable=quiet) as bar:
-
-        def on_step(step: int, num_steps: int, loss: float) -> None:
-            bar.total = num_steps
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-            bar.update()
-
-        yield on_step
+def train_one_set(run: LosoRun, training_set: TrainingSet, what: str) -> dict[str, Tensor]:
+    """As `train_sets`, one model, with a bar of its own."""
+    with Progress(_fold_steps(run, [training_set]), what) as progress:
+        (state,) = train_sets(run, [training_set], progress)
+    run.tower.forget()
+    return state
 
 
 @torch.inference_mode()

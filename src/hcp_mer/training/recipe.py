@@ -51,7 +51,8 @@ class Recipe:
         vision_lora: {r: 8, …} trains LoRA on the vision tower (not in the paper; fields of PEFT's
             LoraConfig, see HcpMerConfig). It costs the feature cache and the stack: images are
             encoded, with gradients, at every step of every fold. {} or r: 0: the tower is frozen.
-        fold_group: folds trained side by side, each with its seeds and its shuffled control.
+        fold_group: folds trained side by side, each with its seeds and its shuffled control;
+            "auto" measures how many fit into memory.
     """
 
     task: str
@@ -68,7 +69,7 @@ class Recipe:
     seeds: list = field(default_factory=lambda: [0])
     gate_fitting: str = "joint"
     vision_lora: dict = field(default_factory=dict)
-    fold_group: int = 24
+    fold_group: int | str = "auto"
     repository: Path = field(default=Path(), compare=False)
 
     @property
@@ -206,6 +207,8 @@ def _typed(key: str, value: Any, kind: str) -> Any:
     """`value` as the field's type; YAML reads 1e-4 as text, which a float field takes."""
     if value is None and "None" in kind:
         return None
+    if key == "fold_group" and value != "auto":
+        kind = "int"
     if kind.startswith("float") and not isinstance(value, bool):
         try:
             return float(value)
@@ -237,7 +240,7 @@ _WORDS = {
 def _check_ranges(recipe: Recipe) -> None:
     smallest = {"epochs": 1, "batch_size": 3, "fold_group": 1, "weight_decay": 0, "min_steps": 0}
     for key, least in smallest.items():
-        if not getattr(recipe, key) >= least:
+        if getattr(recipe, key) != "auto" and not getattr(recipe, key) >= least:
             raise UserError(f"{key} must be at least {least}, got {getattr(recipe, key)}.")
     if not recipe.learning_rate > 0:
         raise UserError(f"learning_rate must be positive, got {recipe.learning_rate}.")

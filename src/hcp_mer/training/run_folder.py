@@ -5,7 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +19,7 @@ from urllib.parse import quote, unquote
 import yaml
 
 from hcp_mer.errors import UserError
-from hcp_mer.files import write_whole
+from hcp_mer.files import read_json, save_tensors, write_json, write_whole
 from hcp_mer.training.folds import Fold
 from hcp_mer.training.recipe import Recipe
 
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     import pandas
     from torch import Tensor
 
+_LOCK = ".lock"
 _PACKAGES = (
     *("torch", "transformers", "datasets", "accelerate", "numpy"),
     *("opencv-python", "opencv-python-headless", "hcp_mer"),
@@ -57,7 +62,8 @@ class RunFolder:
             )
         if self.root.exists() and not self.root.is_dir():
             raise UserError(f"{self.root} is a file; --output_dir must be a folder.")
-        foreign = [p.name for p in self.root.iterdir()] if self.root.exists() else []
+        found = [path.name for path in self.root.iterdir()] if self.root.exists() else []
+        foreign = [name for name in found if name != _LOCK]
         if foreign:
             raise UserError(
                 f"{self.root} is not empty ({foreign[0]}) and holds no run of ours. "
@@ -66,6 +72,32 @@ class RunFolder:
         self.root.mkdir(parents=True, exist_ok=True)
         content = {"identity": identity, **settings, "dataset": source, "versions": _versions()}
         write_whole(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other run out of this folder, also from another machine on the same disk.
+
+        The operating system lets go of the lock when this process ends, however it ends.
+        Raises:
+            UserError: another run is at work here.
+        """
+        from filelock import FileLock, Timeout
+
+        if self.root.exists() and not self.root.is_dir():
+            raise UserError(f"{self.root} is a file; --output_dir must be a folder.")
+        self.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.root / _LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UserError(
+                f"another run is at work in {self.root}. Wait for it or stop it, or give another "
+                "--output_dir. (Several processes on one run: accelerate launch or torchrun.)"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     @staticmethod
     def _read_settings(path: Path) -> dict:
@@ -88,14 +120,12 @@ class RunFolder:
         self, fold: Fold, states: dict[int, dict[str, Tensor]], tables: dict[str, pandas.DataFrame]
     ) -> None:
         """Trained parts by seed, and tables by name; the folder appears complete or not at all."""
-        from safetensors.torch import save_file
-
         final = self.fold(fold)
         partial = final.with_name(f".{final.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         for seed, state in states.items():
-            save_file(state, partial / f"trained-seed{seed}.safetensors")
+            save_tensors(partial / f"trained-seed{seed}.safetensors", state)
         for name, table in tables.items():
             table.to_parquet(partial / f"{name}.parquet", index=False)
         shutil.rmtree(final, ignore_errors=True)
@@ -146,22 +176,45 @@ class RunFolder:
     def is_finished(self, fold: Fold) -> bool:
         return self.fold(fold).is_dir()
 
+    def take_share(self, process: int, folds: list[Fold]) -> None:
+        """Write down which folds a process is to train, so that its death can be reported."""
+        place = self.root / "processes" / f"{process}.json"
+        place.parent.mkdir(exist_ok=True)
+        host = f"{socket.gethostname()}, pid {os.getpid()}"
+        write_json(place, {"host": host, "folds": [fold.name for fold in folds]})
+
     def collect(self, folds: list[Fold], name: str, destination: str) -> None:
         """Pool one table of all folds into `destination`, a path in the run folder.
 
         Raises:
-            UserError: a fold has no result; names it.
+            UserError: a fold has no result; names it and the process that had it.
         """
         import pandas
 
         missing = [fold.name for fold in folds if not self.is_finished(fold)]
         if missing:
             raise UserError(
-                f"no result of {len(missing)} fold(s): {', '.join(missing[:5])}. "
+                f"no result of {len(missing)} fold(s): {self._who_had(missing)}. "
                 "Run the same command again: only these are trained."
             )
         tables = [pandas.read_parquet(self.fold(fold) / f"{name}.parquet") for fold in folds]
         self.save_table(pandas.concat(tables, ignore_index=True), destination)
+
+    def _who_had(self, missing: list[str]) -> str:
+        parts, told = [], set()
+        for place in sorted(self.root.glob("processes/*.json")):
+            share = read_json(place, ("host", "folds"))
+            own = [name for name in missing if name in share["folds"]]
+            told |= set(own)
+            if own:
+                shown = ", ".join(own[:5]) + (", …" if len(own) > 5 else "")
+                parts.append(f"{shown} (process {place.stem} on {share['host']})")
+        rest = [name for name in missing if name not in told]
+        return "; ".join([*parts, *([", ".join(rest[:5])] if rest else [])])
+
+    def snapshots(self) -> Path:
+        """Where groups of folds that are not finished leave word."""
+        return self.root / "unfinished"
 
     def save_table(self, table: pandas.DataFrame, destination: str) -> None:
         path = self.root / destination

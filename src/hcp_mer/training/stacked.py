@@ -18,7 +18,8 @@ from torch.func import functional_call, stack_module_state, vmap
 from hcp_mer.errors import UserError
 from hcp_mer.model.losses_hcp_mer import balanced_alpha, total_loss
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
-from hcp_mer.training.folds import batch_schedule
+from hcp_mer.training.folds import batch_schedule, steps_per_epoch
+from hcp_mer.training.snapshot import Snapshots, interrupts_held
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,13 @@ class Optimisation:
 
     def schedule(self, num_clips: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """`batch_schedule` of a fold, with epochs added until it has `min_steps` steps."""
-        one_epoch, _ = batch_schedule(num_clips, 1, self.batch_size, seed)
-        epochs = max(self.epochs, -(-self.min_steps // len(one_epoch)))
+        steps = steps_per_epoch(num_clips, self.batch_size)
+        epochs = max(self.epochs, -(-self.min_steps // steps))
         return batch_schedule(num_clips, epochs, self.batch_size, seed)
+
+    def num_steps(self, num_clips: int) -> int:
+        steps = steps_per_epoch(num_clips, self.batch_size)
+        return steps * max(self.epochs, -(-self.min_steps // steps))
 
 
 def train_stacked(
@@ -66,28 +71,37 @@ def train_stacked(
     sets: list[TrainingSet],
     optimisation: Optimisation,
     on_step: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
+    snapshots: Snapshots | None = None,
 ) -> list[dict[str, Tensor]]:
     """Train one head and one set of contexts per training set, all from the untrained model.
 
     Args:
         model: gives the frozen text tower and the config; its own weights do not change.
         on_step: called with step, number of steps and mean loss over folds, for a progress bar.
+        snapshots: where to go on from, and to leave word every minute and when interrupted.
     Returns: per training set the trained part of a state dict,
         as it was at that set's own last step: "head.…", "prompts.context", "focal_alpha".
     Raises:
         UserError: a loss that is not finite; names fold and step.
     """
     stack = _Stack(model, sets, optimisation)
-    finished: dict[int, dict[str, Tensor]] = {}
-    for step in range(stack.num_steps):
-        losses = stack.step(step)
-        on_step(step, stack.num_steps, float(losses.mean()))
-        for fold, loss in zip(sets, losses.tolist()):
-            check_finite(fold.name, step, loss)
-        for index in stack.folds_ending_at(step):
-            # A fold that has ended would go on moving (momentum, decay): take it now.
-            finished[index] = stack.trained_state(index)
-    return [finished[index] for index in range(len(sets))]
+    file = snapshots.file(sets, optimisation) if snapshots else None
+    saved = snapshots.load(file) if snapshots else None
+    if saved is not None:
+        stack.restore(saved)
+    with interrupts_held() as interrupted:
+        while stack.steps_done < stack.num_steps:
+            step = stack.steps_done
+            losses = stack.step()
+            on_step(step, stack.num_steps, float(losses.mean()))
+            for fold, loss in zip(sets, losses.tolist()):
+                check_finite(fold.name, step, loss)
+            is_last = stack.steps_done == stack.num_steps
+            if snapshots and (is_last or interrupted() or snapshots.is_due()):
+                snapshots.save(file, stack.snapshot())
+            if interrupted():
+                raise KeyboardInterrupt
+    return [stack.finished[index] for index in range(len(sets))]
 
 
 def check_finite(fold: str, step: int, loss: float) -> None:
@@ -133,13 +147,16 @@ class _Stack:
             for fold in sets
         ]
         self.num_steps = max(len(rows) for rows, _ in self.schedules)
+        self.steps_done = 0
+        self.finished: dict[int, dict[str, Tensor]] = {}
         self._losses = vmap(self._loss_of_one_fold)
 
     def folds_ending_at(self, step: int) -> list[int]:
         return [i for i, (rows, _) in enumerate(self.schedules) if len(rows) == step + 1]
 
-    def step(self, step: int) -> Tensor:
+    def step(self) -> Tensor:
         """One optimiser step of every fold; returns their losses (folds,)."""
+        step = self.steps_done
         # A fold past its end repeats its last batch; its state was taken before.
         batches = [(rows[min(step, len(rows) - 1)], rows, valid) for rows, valid in self.schedules]
         rows = torch.stack([batch for batch, _, _ in batches])
@@ -158,6 +175,10 @@ class _Stack:
         self.optimiser.zero_grad()
         losses.sum().backward()
         self.optimiser.step()
+        for index in self.folds_ending_at(step):
+            # A fold that has ended would go on moving (momentum, decay): take it now.
+            self.finished[index] = self.trained_state(index)
+        self.steps_done += 1
         return losses.detach()
 
     def _loss_of_one_fold(self, parameters, buffers, features, texts, labels, alpha, valid):
@@ -169,6 +190,42 @@ class _Stack:
         state = {f"head.{name}": value[index] for name, value in head.items()}
         state |= {"prompts.context": self.context[index], "focal_alpha": self.alpha[index]}
         return {name: value.detach().cpu().clone() for name, value in state.items()}
+
+    def _trained(self) -> dict[str, Tensor]:
+        return {**self.parameters, "prompts.context": self.context}
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """All that the next step depends on, and the folds that have ended, as flat tensors."""
+        state = {"steps_done": torch.tensor(self.steps_done)}
+        state |= {f"trained/{name}": value for name, value in self._trained().items()}
+        state |= {f"buffers/{name}": value for name, value in self.buffers.items()}
+        for name, parameter in self._trained().items():
+            for key, value in self.optimiser.state[parameter].items():
+                state[f"optimiser/{name}/{key}"] = value
+        for index, trained in self.finished.items():
+            state |= {f"finished/{index}/{name}": value for name, value in trained.items()}
+        return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from a `snapshot` of the same stack."""
+        self.steps_done = int(state["steps_done"])
+        for name, parameter in self._trained().items():
+            parameter.copy_(state[f"trained/{name}"])
+            prefix = f"optimiser/{name}/"
+            # AdamW's step counters stay on the CPU, its moments are where the weights are.
+            self.optimiser.state[parameter] = {
+                key.removeprefix(prefix): value if value.dim() == 0 else value.to(parameter.device)
+                for key, value in state.items()
+                if key.startswith(prefix)
+            }
+        for name, buffer in self.buffers.items():
+            buffer.copy_(state[f"buffers/{name}"])
+        for key, value in state.items():
+            kind, _, rest = key.partition("/")
+            if kind == "finished":
+                index, _, name = rest.partition("/")
+                self.finished.setdefault(int(index), {})[name] = value
 
 
 def _padded(values: Tensor, length: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 import torch
@@ -12,9 +12,10 @@ from torch import Tensor
 from hcp_mer.model.losses_hcp_mer import balanced_alpha, total_loss
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 from hcp_mer.training.checkpoint import apply_trained_part, trained_part
+from hcp_mer.training.progress import OnStep
+from hcp_mer.training.snapshot import Snapshots
 from hcp_mer.training.stacked import Optimisation, TrainingSet, check_finite, train_stacked
 
-OnStep = Callable[[int, int, float], None]
 _BATCH = 16
 
 
@@ -36,17 +37,25 @@ class Tower(Protocol):
         """branch → (clips, projection_dim) on the model's device."""
         ...
 
+    def forget(self) -> None:
+        """What was trained is saved: whatever was kept to go on from can go."""
+        ...
+
 
 class FrozenTower:
     """Inputs are features, the same for every fold: encoded once, all folds side by side."""
 
-    def __init__(self, model: HcpMerModel):
-        self.model = model
+    def __init__(self, model: HcpMerModel, snapshots: Snapshots | None = None):
+        self.model, self.snapshots = model, snapshots
 
     def train(
         self, sets: list[TrainingSet], optimisation: Optimisation, on_step: OnStep
     ) -> list[dict[str, Tensor]]:
-        return train_stacked(self.model, sets, optimisation, on_step)
+        return train_stacked(self.model, sets, optimisation, on_step, self.snapshots)
+
+    def forget(self) -> None:
+        if self.snapshots:
+            self.snapshots.clear()
 
     def features(self, state: dict[str, Tensor], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         return {branch: values.to(self.model.device) for branch, values in inputs.items()}
@@ -61,6 +70,9 @@ class LoraTower:
 
     def __init__(self, model: HcpMerModel, settings: dict):
         self.model, self.settings = model, settings
+
+    def forget(self) -> None:
+        """Folds end one by one: nothing else is kept."""
 
     def train(
         self, sets: list[TrainingSet], optimisation: Optimisation, on_step: OnStep
