@@ -159,6 +159,52 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path, tiny_re
 
 
 @pytest.mark.slow
+def test_ctrl_c_in_the_middle_of_a_group_saves_it_and_says_how_to_go_on(tmp_path, tiny_recipe):
+    pairs = tmp_path / "pairs"
+    write_foreign_pairs(pairs, clips_per_class=2, size=32)
+
+    def command(output):
+        arguments = ["--recipe", tiny_recipe, "--dataset", pairs, "--output_dir", output]
+        return [sys.executable, SCRIPTS / "train_loso.py", *arguments, "--set", "epochs=300"]
+
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    stopped = tmp_path / "stopped"
+    process = subprocess.Popen(command(stopped), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (stopped / "processes" / "0.json").exists():
+        time.sleep(0.02)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert last_line(errors).startswith("interrupted: finished parts are kept; run the same comm")
+    assert len(list((stopped / "unfinished").glob("*.safetensors"))) == 1
+    assert not list(stopped.glob("folds/*/*"))  # in the middle of its only group
+    subprocess.run(command(stopped), check=True, capture_output=True)
+    assert not list((stopped / "unfinished").iterdir())
+    one, other = (tmp_path / name / "predictions.parquet" for name in ("whole", "stopped"))
+    pandas.testing.assert_frame_equal(pandas.read_parquet(one), pandas.read_parquet(other))
+
+
+@pytest.mark.slow
+def test_accelerate_launch_on_cpu_says_that_it_is_alone_and_goes_on(tmp_path, tiny_recipe):
+    pairs = tmp_path / "pairs"
+    write_foreign_pairs(pairs, ("1", "2"), clips_per_class=1, size=32)
+    launcher = ["-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "--num_processes=2"]
+    arguments = ["--recipe", tiny_recipe, "--dataset", pairs, "--output_dir", tmp_path / "run"]
+    done = subprocess.run(
+        [sys.executable, *launcher, SCRIPTS / "train_loso.py", *arguments, "--quiet"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2" in done.stderr
+    assert "fold-step" not in done.stderr  # quiet: no bar
+    assert (tmp_path / "run" / "metrics.json").is_file()
+
+
+@pytest.mark.slow
 def test_two_processes_share_the_folds_and_agree_with_one(tmp_path, tiny_recipe):
     pairs = tmp_path / "pairs"
     write_foreign_pairs(pairs, clips_per_class=2, size=32)

@@ -25,7 +25,9 @@ class Progress:
         show: bool = True,
         log: Callable[[dict[str, float], int], None] | None = None,
     ):
-        self._bar = tqdm(total=total, desc=what, unit="fold-step", disable=not show, smoothing=0.05)
+        # Where nothing is said here, tqdm's own switch counts (TQDM_DISABLE, set by --quiet).
+        hidden = {} if show else {"disable": True}
+        self._bar = tqdm(total=total, desc=what, unit="fold-step", smoothing=0.05, **hidden)
         self._log = log
         self._started, self._done = 0, 0
 
