@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +24,14 @@ def open_accelerator(report_to: str | None, folder: Path) -> Accelerator:
     Raises:
         UserError: no such tracker, or it is not installed.
     """
-    from accelerate import Accelerator
+    from accelerate import Accelerator, InitProcessGroupKwargs
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
     from accelerate.utils import is_tensorboard_available, is_trackio_available, is_wandb_available
 
+    # Processes wait for each other at the end of their folds: not for the usual ten minutes only.
+    patient = [InitProcessGroupKwargs(timeout=timedelta(days=7))]
     if report_to is None:
-        accelerator = Accelerator()
+        accelerator = Accelerator(kwargs_handlers=patient)
         _say_if_alone(accelerator)
         return accelerator
     available = dict(
@@ -38,7 +41,9 @@ def open_accelerator(report_to: str | None, folder: Path) -> Accelerator:
         raise UserError(f"report_to must be one of {', '.join(TRACKERS)}; got {report_to!r}.")
     if not available[report_to]():
         raise UserError(f"{report_to} is not installed: pip install {report_to}")
-    accelerator = Accelerator(log_with=report_to, project_dir=folder / "logs")
+    accelerator = Accelerator(
+        log_with=report_to, project_dir=folder / "logs", kwargs_handlers=patient
+    )
     _say_if_alone(accelerator)
     accelerator.init_trackers("hcp_mer")
     return accelerator
