@@ -70,10 +70,12 @@ PREPROCESSING = {
 }
 
 
-def write_random_clip(folder: str | Path, seed: int = 0) -> Path:
+def write_random_clip(folder: str | Path, seed: int = 0, pickled: bool = False) -> Path:
     """Write the folder as a Hub repository would hold it: 605 MB, some 4 s; returns it.
 
-    Name it clip-vit-base-patch32 and it is held against the published model.
+    Name it clip-vit-base-patch32 and it is held against the published model. `pickled`: the
+    weights as pytorch_model.bin alone, which is all that the published main (3d74acf9) has;
+    model.safetensors lies in conversions of other revisions.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +85,10 @@ def write_random_clip(folder: str | Path, seed: int = 0) -> Path:
     for name, content in published_files().items():
         (folder / name).write_text(content, encoding="utf-8", newline="\n")
     weights = random_weights(CLIPConfig.from_pretrained(folder), seed)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    if pickled:
+        torch.save(weights, folder / "pytorch_model.bin")
+    else:
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 

@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "metrics": ("metrics",),
     "pretraining": ("pretraining", "data", "model"),
     "training": ("training", "data", "motion", "model"),
+    "benchmark": ("benchmark", "training", "data", "motion", "model"),
     "baselines": ("baselines", "training", "data", "model"),
     "reporting": ("reporting", "metrics", "model"),
     "hub": ("hub", "training", "reporting", "metrics", "data", "model"),

@@ -47,6 +47,8 @@ def run_loso(
     accelerator = open_accelerator(report_to, folder.root)
     with folder.locked() if accelerator.is_main_process else nullcontext():
         run = open_run(recipe, pairs, folder, accelerator)
+        if report_to:
+            accelerator.init_trackers("hcp_mer")
         train_folds(run, accelerator)
         accelerator.end_training()
         if not accelerator.is_main_process:

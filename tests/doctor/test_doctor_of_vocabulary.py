@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import CLIPModel, CLIPTokenizer
 
 from hcp_mer.doctor import zero_shot
@@ -121,6 +122,20 @@ def test_a_random_clip_of_true_size_is_right_in_everything_but_what_it_knows(
     assert weights.state == "look"  # its hash cannot be the published one
     assert "151,277,313 parameters, scale 100.00" in weights.found
     assert zero_shot.check_knowledge(backbone).state == "wrong"
+
+
+@pytest.mark.slow
+def test_pickled_weights_as_the_published_main_has_them_are_the_same_model(
+    backbone_of, random_clip, tmp_path
+):
+    pickled = write_random_clip(tmp_path / "clip-vit-base-patch32", pickled=True)
+    assert not (pickled / "model.safetensors").exists()
+    backbone = backbone_of(pickled)
+    assert "pytorch_model.bin" in backbone.check_place().found
+    assert backbone.check_weights().state == "look"
+    expected = load_file(random_clip / "model.safetensors")
+    for name, value in backbone.model.clip.state_dict().items():
+        assert torch.equal(value, expected[name]), name
 
 
 @pytest.mark.slow

@@ -19,8 +19,9 @@ TRACKERS = ("tensorboard", "trackio", "wandb")
 
 
 def open_accelerator(report_to: str | None, folder: Path) -> Accelerator:
-    """An Accelerator, with a tracker in `folder` if one is asked for.
+    """An Accelerator, with a tracker that writes into `folder` if one is asked for.
 
+    The tracker begins with `init_trackers`, when the folder is known to be ours.
     Raises:
         UserError: no such tracker, or it is not installed.
     """
@@ -45,7 +46,6 @@ def open_accelerator(report_to: str | None, folder: Path) -> Accelerator:
         log_with=report_to, project_dir=folder / "logs", kwargs_handlers=patient
     )
     _say_if_alone(accelerator)
-    accelerator.init_trackers("hcp_mer")
     return accelerator
 
 
