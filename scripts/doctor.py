@@ -23,8 +23,6 @@ COMMANDS = ("hf ", "pip ", "make ")
 COLOURS = {"ok": "green", "look": "yellow", "wrong": "bold red"}
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Else transformers fetches a backbone of pickled weights a second time, as safetensors.
-os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
 
 
 def main() -> None:

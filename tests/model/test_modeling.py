@@ -270,6 +270,19 @@ def test_a_backbone_with_holes_is_refused(tiny_backbone, groups, tmp_path):
         HcpMerModel.from_backbone(str(folder), groups)
 
 
+def test_a_backbone_whose_config_is_of_another_model_is_refused(tiny_backbone, groups, tmp_path):
+    import json
+    import shutil
+
+    folder = tmp_path / "mixed"
+    shutil.copytree(tiny_backbone, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["vision_config"]["intermediate_size"] = 128
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"lacks \d+ weights .*incomplete or of another model"):
+        HcpMerModel.from_backbone(str(folder), groups)
+
+
 def test_a_checkpoint_of_ours_is_no_backbone(make_model, groups, tmp_path):
     make_model().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="is a hcp_mer, not a CLIP"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -21,9 +24,15 @@ def load_backbone(name: str, revision: str | None = None, **access) -> CLIPModel
             f"{name} is a {settings.get('model_type', 'model of unknown type')}, not a CLIP. "
             "A backbone is a CLIPModel, such as openai/clip-vit-base-patch32."
         )
-    clip, info = CLIPModel.from_pretrained(
-        name, revision=revision, dtype=torch.float32, output_loading_info=True, **access
-    )
+    with _no_conversion():
+        clip, info = CLIPModel.from_pretrained(
+            name,
+            revision=revision,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are reported below, in one line
+            **access,
+        )
     wanting = sorted(info["missing_keys"]) + [str(key) for key in info["mismatched_keys"]]
     if wanting:
         raise ValueError(
@@ -31,6 +40,25 @@ def load_backbone(name: str, revision: str | None = None, **access) -> CLIPModel
             "incomplete or of another model. Fetch it again."
         )
     return clip
+
+
+@contextmanager
+def _no_conversion() -> Iterator[None]:
+    """Keep transformers from fetching a pickled backbone once more, converted, in a thread.
+
+    Revision 3d74acf9 of openai/clip-vit-base-patch32 is pickled alone (it is read with
+    `weights_only`); the 605 MB of its conversion would never be used.
+    """
+    name = "DISABLE_SAFETENSORS_CONVERSION"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def pinned_revision(name: str, revision: str | None, **access) -> str | None:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hcp_mer.model.losses_hcp_mer import balanced_alpha, total_loss
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 from hcp_mer.training.checkpoint import apply_trained_part, trained_part
+from hcp_mer.training.fast_linear import layers_that_gain, swapped
 from hcp_mer.training.progress import OnStep
 from hcp_mer.training.snapshot import Snapshots
 from hcp_mer.training.stacked import Optimisation, TrainingSet, check_finite, train_stacked
@@ -47,11 +48,16 @@ class FrozenTower:
 
     def __init__(self, model: HcpMerModel, snapshots: Snapshots | None = None):
         self.model, self.snapshots = model, snapshots
+        self._fast_layers: list[nn.Linear] | None = None
 
     def train(
         self, sets: list[TrainingSet], optimisation: Optimisation, on_step: OnStep
     ) -> list[dict[str, Tensor]]:
-        return train_stacked(self.model, sets, optimisation, on_step, self.snapshots)
+        if self._fast_layers is None:  # measured once, so that all groups are trained alike
+            tokens = len(self.model.prompts.encoder.tree.tokens)
+            self._fast_layers = layers_that_gain(self.model.clip.text_model, len(sets) * tokens)
+        with swapped(self._fast_layers):
+            return train_stacked(self.model, sets, optimisation, on_step, self.snapshots)
 
     def forget(self) -> None:
         if self.snapshots:
