@@ -84,7 +84,7 @@ def train_stacked(
     Raises:
         UserError: a loss that is not finite; names fold and step.
     """
-    stack = _Stack(model, sets, optimisation)
+    stack = Stack(model, sets, optimisation)
     file = snapshots.file(sets, optimisation) if snapshots else None
     saved = snapshots.load(file) if snapshots else None
     if saved is not None:
@@ -113,7 +113,7 @@ def check_finite(fold: str, step: int, loss: float) -> None:
         )
 
 
-class _Stack:
+class Stack:
     """Heads, contexts, data and schedules of several folds, each with a leading fold axis."""
 
     def __init__(self, model: HcpMerModel, sets: list[TrainingSet], optimisation: Optimisation):

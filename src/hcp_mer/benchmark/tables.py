@@ -1,0 +1,66 @@
+"""What was measured as a table: with rich where it is installed, in plain columns elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def loso_table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of `run_ladder`'s result."""
+    header = ["per fold-step", "cpu ms", "min–max", "wall ms", "step", "all", "loss diff."]
+    rows = [
+        [
+            step["name"],
+            *_milliseconds(step),
+            f"{step['ratio_to_previous']:.2f}",
+            f"{step['ratio']:.1f}",
+            f"{step['max_loss_difference']:.0e}",
+        ]
+        for step in result["steps"]
+    ]
+    return header, rows
+
+
+def prepare_table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of `run_prepare`'s result."""
+    header = ["motion preparation", "clips/s", "slowest–fastest", "cpu ms a clip"]
+    rows = []
+    for name in ("one_process", "two_processes"):
+        way = result[name]
+        slowest, fastest = 1 / way["wall_s"]["max"], 1 / way["wall_s"]["min"]
+        label = name.replace("_", " ")
+        speed, cpu_ms = way["clips_per_s"], 1000 * way["cpu_s"]["median"]
+        rows.append([label, f"{speed:.1f}", f"{slowest:.1f}–{fastest:.1f}", f"{cpu_ms:.1f}"])
+    return header, rows
+
+
+def inference_table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of `run_inference`'s result."""
+    header = ["warm call", "cpu ms", "min–max", "wall ms", "of the forwards"]
+    ways = result["ways"].items()
+    return header, [[name, *_milliseconds(way), f"{way['ratio']:.2f}"] for name, way in ways]
+
+
+def show_table(header: list[str], rows: list[list[str]]) -> None:
+    """Print a table; the first column is text, the others are numbers."""
+    try:
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+    except ImportError:
+        widths = [max(map(len, column)) for column in zip(header, *rows)]
+        for row in (header, *rows):
+            first, *others = (f"{cell:>{width}}" for cell, width in zip(row, widths))
+            print("  ".join([f"{first.strip():<{widths[0]}}", *others]))
+        return
+    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    for index, name in enumerate(header):
+        table.add_column(name, justify="right" if index else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _milliseconds(times: dict[str, dict[str, float]]) -> list[str]:
+    cpu, wall = ({k: 1000 * v for k, v in times[name].items()} for name in ("cpu_s", "wall_s"))
+    return [f"{cpu['median']:.1f}", f"{cpu['min']:.1f}–{cpu['max']:.1f}", f"{wall['median']:.1f}"]
