@@ -20,7 +20,7 @@ from transformers import CLIPConfig
 from transformers.utils import cached_file
 
 from .backbone_hcp_mer import load_backbone
-from .configuration_hcp_mer import HcpMerConfig
+from .configuration_hcp_mer import PIPELINE_TASK, HcpMerConfig
 from .vision_lora_hcp_mer import LORA_FILES, VISION_LORA, without_lora
 
 BACKBONE = "clip."
@@ -32,7 +32,7 @@ AUTO_MAP = {
     "AutoImageProcessor": "image_processing_hcp_mer.HcpMerImageProcessor",
 }
 CUSTOM_PIPELINES = {
-    "micro-expression-recognition": {
+    PIPELINE_TASK: {
         "impl": "pipeline_hcp_mer.MicroExpressionPipeline",
         "pt": ["AutoModel"],
         "type": "multimodal",

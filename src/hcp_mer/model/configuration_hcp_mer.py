@@ -14,6 +14,7 @@ from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
 
+PIPELINE_TASK = "micro-expression-recognition"
 CHECKPOINT_FORMAT = 1  # raised when a checkpoint means something that older code would misread
 
 # The paper leaves these open; the first option of each is our reading, the others are measured

@@ -18,8 +18,8 @@ from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 
 from .action_units_hcp_mer import MAIN_ACTION_UNITS, action_unit_name
+from .configuration_hcp_mer import PIPELINE_TASK
 
-TASK = "micro-expression-recognition"
 FRAMES, PAIR = ("onset", "apex"), ("magnified", "flow")
 VIEW_OF = {"holistic": "magnified", "componential": "flow"}
 PIXELS_OF = {"holistic": "pixel_values", "componential": "flow_pixel_values"}
@@ -62,7 +62,7 @@ class MicroExpressionPipeline(Pipeline):
     _load_tokenizer = False
 
     def __init__(self, model, image_processor=None, **kwargs):
-        kwargs.setdefault("task", TASK)
+        kwargs.setdefault("task", PIPELINE_TASK)
         super().__init__(model=model, image_processor=image_processor, **kwargs)
         if self.image_processor is None:
             raise ValueError(
