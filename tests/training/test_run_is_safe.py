@@ -84,6 +84,17 @@ def test_a_process_that_died_is_reported_by_its_folds(tmp_path):
         folder.collect(folds, "predictions", "predictions.parquet")
 
 
+def test_the_next_run_says_what_the_last_one_left(tmp_path):
+    folds = [make_fold(subject, 9) for subject in ("01", "02")]
+    folder = RunFolder(tmp_path)
+    assert folder.left_behind(folds) is None  # a first run
+    folder.take_share(1, folds)
+    assert "mine/02 (process 1 on " in folder.left_behind(folds[1:])
+    assert folder.left_behind([]) is None
+    folder.forget_shares()
+    assert folder.left_behind(folds) is None
+
+
 def test_the_longest_folds_are_dealt_out_first():
     folds = [make_fold(name, size) for name, size in zip("abcde", (5, 9, 7, 8, 6))]
     first, second = shares(folds, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ from hcp_mer.training.tower import FrozenTower, LoraTower, Tower
 if TYPE_CHECKING:
     import pandas
     from accelerate import Accelerator
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,9 @@ def train_folds(run: LosoRun, accelerator: Accelerator) -> int:
         UserError: a loss that is not finite, or a fold whose process ended without a result.
     """
     unfinished = [fold for fold in run.folds if not run.folder.is_finished(fold)]
+    left = run.folder.left_behind(unfinished) if accelerator.is_main_process else None
+    if left:
+        logger.warning(f"an earlier run ended without {left}. These folds are trained now.")
     accelerator.wait_for_everyone()  # nobody trains before everybody has counted
     share = shares(unfinished, accelerator.num_processes)[accelerator.process_index]
     run.folder.take_share(accelerator.process_index, share)
@@ -164,6 +170,7 @@ def train_folds(run: LosoRun, accelerator: Accelerator) -> int:
         run.folder.collect(run.folds, "chance", "baselines/chance.parquet")
         task = {"task": run.recipe.task, "classes": run.classes, "dropped": run.labelled.dropped}
         write_json(run.folder.root / "task.json", task)
+        run.folder.forget_shares()
     return len(run.folds) - len(unfinished)
 
 

@@ -200,7 +200,18 @@ class RunFolder:
         tables = [pandas.read_parquet(self.fold(fold) / f"{name}.parquet") for fold in folds]
         self.save_table(pandas.concat(tables, ignore_index=True), destination)
 
+    def left_behind(self, unfinished: list[Fold]) -> str | None:
+        """Which processes of an earlier run ended without these folds, in words; None if none did."""
+        if not unfinished or not (self.root / "processes").is_dir():
+            return None
+        return self._who_had([fold.name for fold in unfinished])
+
+    def forget_shares(self) -> None:
+        """Every fold has its result: nobody's death needs to be reported any more."""
+        shutil.rmtree(self.root / "processes", ignore_errors=True)
+
     def _who_had(self, missing: list[str]) -> str:
+        """Folds by the process that had taken them."""
         parts, told = [], set()
         for place in sorted(self.root.glob("processes/*.json")):
             share = read_json(place, ("host", "folds"))
