@@ -201,7 +201,7 @@ class RunFolder:
         self.save_table(pandas.concat(tables, ignore_index=True), destination)
 
     def left_behind(self, unfinished: list[Fold]) -> str | None:
-        """Which processes of an earlier run ended without these folds, in words; None if none did."""
+        """Which processes of an earlier run ended without these folds, in words, or None."""
         if not unfinished or not (self.root / "processes").is_dir():
             return None
         return self._who_had([fold.name for fold in unfinished])
