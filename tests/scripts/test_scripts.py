@@ -187,6 +187,37 @@ def test_ctrl_c_in_the_middle_of_a_group_saves_it_and_says_how_to_go_on(tmp_path
 
 
 @pytest.mark.slow
+def test_a_process_that_dies_is_named_and_only_its_folds_are_trained_again(tmp_path, tiny_recipe):
+    pairs, output = tmp_path / "pairs", tmp_path / "run"
+    write_foreign_pairs(pairs, clips_per_class=2, size=32)
+    settings = ["--set", "fold_group=1", "--set", "epochs=150"]
+    arguments = ["--recipe", tiny_recipe, "--dataset", pairs, "--output_dir", output, *settings]
+    script = [SCRIPTS / "train_loso.py", *arguments]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
+    process = subprocess.Popen(
+        [*launcher, *script],
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    second = output / "processes" / "1.json"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not second.exists():
+        time.sleep(0.02)
+    share = json.loads(second.read_text())
+    os.kill(int(share["host"].rpartition(" ")[2]), signal.SIGKILL)
+    assert process.wait(timeout=120) != 0
+    kept = {path: path.stat().st_mtime_ns for path in output.glob("folds/pairs/[!.]*/*.parquet")}
+    assert len(kept) < 2 * 5  # predictions and control of five subjects
+    again = subprocess.run([sys.executable, *script], capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert f"(process 1 on {share['host']})" in again.stderr
+    assert any(name in again.stderr for name in share["folds"])
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert len(pandas.read_parquet(output / "predictions.parquet")) == 5 * 3 * 2
+
+
+@pytest.mark.slow
 def test_accelerate_launch_on_cpu_says_that_it_is_alone_and_goes_on(tmp_path, tiny_recipe):
     pairs = tmp_path / "pairs"
     write_foreign_pairs(pairs, ("1", "2"), clips_per_class=1, size=32)
