@@ -53,7 +53,6 @@ def main() -> None:
 
     recipe = load_recipe(args.recipe, overrides)  # its mistakes show before any data are read
 
-    from accelerate import PartialState
     from transformers.utils.logging import disable_progress_bar
 
     from hcp_mer.experiment import run_loso
@@ -62,7 +61,8 @@ def main() -> None:
 
     disable_progress_bar()  # a bar for loading 96 tensors says nothing; ours stay
     repo_id = args.hub_model_id or args.output_dir.resolve().name
-    if args.push_to_hub and PartialState().is_main_process:
+    # Not accelerate's word for it: it would open the process group before run_loso sets it up.
+    if args.push_to_hub and os.environ.get("RANK", "0") == "0":
         from hcp_mer.hub.run import check_target, push_run
 
         repo_id = check_target(repo_id, args.hub_private_repo)  # refused now, not after training

@@ -57,4 +57,5 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict | None =
     except SafetensorError as error:  # no OSError, whatever went wrong with the file
         temporary.unlink(missing_ok=True)
         raise OSError(f"{path} cannot be written ({error}). Is the disk full?") from error
+    temporary.chmod(path.parent.stat().st_mode & 0o666)  # safetensors lets only its writer read
     temporary.replace(path)

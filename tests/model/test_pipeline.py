@@ -321,7 +321,11 @@ IMAGE = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
         ({"inputs": ["img1.png", "img2.png"]}, "a clip is a dict .*; got str"),
         ({"onset": [IMAGE, IMAGE], "apex": [IMAGE]}, "image of each view; got 2 onset, 1 apex"),
         ({"onset": [IMAGE], "apex": IMAGE}, "image of each view; got 1 onset, a single apex"),
-        ({"onset": [IMAGE, IMAGE], "apex": [IMAGE, None]}, "apex is missing, got onset"),
+        (
+            {"onset": [IMAGE, IMAGE], "apex": [IMAGE[::-1].copy(), None]},
+            "apex is missing, got onset",
+        ),
+        ({"onset": IMAGE, "apex": IMAGE}, "onset and apex are the same picture: nothing moves"),
         ({"onset": IMAGE, "apex": "/no/such.png"}, "apex: cannot read /no/such.png as an image"),
         ({"video": "clip.mp4"}, r"reads no video= or frames=: .* hcp_mer\.motion\.apex\.spot_apex"),
         ({"frames": [IMAGE, IMAGE]}, "Give onset= and apex=, or magnified= and flow="),

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from hcp_mer.errors import UserError
 from hcp_mer.files import save_tensors
 from hcp_mer.training import launch, memory
-from hcp_mer.training.folds import Fold, batch_schedule, shares, steps_per_epoch
+from hcp_mer.training.folds import Fold, batch_schedule, groups_of, steps_per_epoch
 from hcp_mer.training.progress import Progress
 from hcp_mer.training.run_folder import RunFolder
 
@@ -95,11 +95,23 @@ def test_the_next_run_says_what_the_last_one_left(tmp_path):
     assert folder.left_behind(folds) is None
 
 
-def test_the_longest_folds_are_dealt_out_first():
+def test_groups_are_about_as_long_and_as_many_for_each_process():
     folds = [make_fold(name, size) for name, size in zip("abcde", (5, 9, 7, 8, 6))]
-    first, second = shares(folds, 2)
-    assert [fold.subject for fold in first] == ["b", "c", "a"]
-    assert [fold.subject for fold in second] == ["d", "e"]
+    first, second = groups_of(folds, size=3, num_processes=2)
+    assert [fold.subject for fold in first] == ["b", "c", "a"]  # 9, 7, 5
+    assert [fold.subject for fold in second] == ["d", "e"]  # 8, 6
+    assert len(groups_of(folds, size=5, num_processes=2)) == 2
+    assert len(groups_of(folds, size=5, num_processes=9)) == 5
+    assert len(groups_of(folds, size=1, num_processes=1)) == 5
+
+
+def test_the_size_of_groups_is_settled_once(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.fix_group_size(lambda: 7, "auto")
+    folder.fix_group_size(lambda: 3, "auto")  # less memory today: the snapshots are of seven
+    assert folder.group_size() == 7
+    folder.fix_group_size(lambda: 4, 4)  # the user says otherwise
+    assert folder.group_size() == 4
 
 
 @pytest.mark.parametrize("num_clips", [3, 4, 15, 16, 17, 18, 19, 32, 35])
@@ -145,7 +157,8 @@ def test_a_container_has_what_it_was_given(tmp_path, monkeypatch):
     whole = memory.free_bytes(torch.device("cpu"))
     (tmp_path / "memory.max").write_text("5000000\n")
     (tmp_path / "memory.current").write_text("2000000\n")
-    assert memory.free_bytes(torch.device("cpu")) == 3_000_000 < whole
+    (tmp_path / "memory.stat").write_text("anon 1500000\ninactive_file 500000\n")
+    assert memory.free_bytes(torch.device("cpu")) == 3_500_000 < whole
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.free_bytes(torch.device("cpu")) > 3_000_000
 

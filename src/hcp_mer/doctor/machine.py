@@ -163,7 +163,7 @@ def check_hub() -> Verdict:
             f"HF_HUB_OFFLINE is set, nothing is fetched or pushed; {signed_in}",
             "unset HF_HUB_OFFLINE unless you mean it",
         )
-    return ok(f"online, by {constants.ENDPOINT}; {signed_in}")
+    return ok(f"not switched off ({constants.ENDPOINT}, not asked here); {signed_in}")
 
 
 def _cores() -> int:

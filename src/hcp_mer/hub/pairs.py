@@ -121,9 +121,8 @@ def _open(repo_id: str, private: bool | None, origin: str) -> tuple[str, bool]:
     from huggingface_hub import HfApi
 
     api, what = HfApi(), f"dataset {repo_id}"
-    with readable_hub_errors(what):
-        if private is None and origin == "unknown":
-            private = None if api.repo_exists(repo_id, repo_type="dataset") else True
+    if private is None and origin == "unknown":
+        private = True  # in a repository that is there and public too, which is refused then
     url = make_repo(repo_id, "dataset", private)
     check_ours(repo_id, "dataset", MANIFEST)
     with readable_hub_errors(what):

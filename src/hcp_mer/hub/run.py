@@ -39,7 +39,7 @@ from hcp_mer.hub.verify import verify
 
 MARKER = "configuration_hcp_mer.py"  # every model of ours has it
 # Files of ours that an earlier push may have left and a later one does not have.
-_STALE = ("*.py", "figures/*", "vision_lora/*", "tokenizer*")
+_STALE = ("*_hcp_mer.py", "vision_lora/adapter_*", "tokenizer.json", "tokenizer_config.json")
 
 
 @dataclass(frozen=True)

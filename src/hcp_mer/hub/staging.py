@@ -13,6 +13,7 @@ import re
 import shutil
 from collections import Counter
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -28,6 +29,12 @@ from hcp_mer.training.run_folder import RunFolder
 
 SCORE_FIGURES = ("scores.png", "confusion_matrix.png", "per_subject_accuracy.png")
 _CHECKPOINT = ("config.json", "model.safetensors", "preprocessor_config.json")
+# The weights stand first (two patterns): a fold brings its own.
+_TRAVELS = (
+    *("model.safetensors", "vision_lora/adapter_*", "config.json", "preprocessor_config.json"),
+    *("*_hcp_mer.py", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"),
+    "special_tokens_map.json",
+)
 _PLACES = ("_name_or_path", "name_or_path")  # where transformers notes what it was loaded from
 
 
@@ -125,8 +132,7 @@ def _slug(name: str) -> str:
 
 def stage_main(run: FinishedRun, folder: Path) -> None:
     """Copy what `main` gets, but the card, into an empty folder."""
-    unwanted = shutil.ignore_patterns(CARD, ".*", "__pycache__")
-    shutil.copytree(run.checkpoint, folder, ignore=unwanted)
+    _copy_checkpoint(run, folder, _TRAVELS)
     _forget_places(folder)
     write_json(folder / "metrics.json", run.metrics)
     settings = yaml.safe_dump(_public_settings(run), sort_keys=False, allow_unicode=True)
@@ -135,6 +141,15 @@ def stage_main(run: FinishedRun, folder: Path) -> None:
     for name in SCORE_FIGURES:
         if (run.root / "figures" / name).is_file():
             shutil.copyfile(run.root / "figures" / name, folder / "figures" / name)
+
+
+def _copy_checkpoint(run: FinishedRun, folder: Path, patterns: tuple[str, ...]) -> None:
+    """Copy what belongs to a checkpoint: whatever else somebody put beside it stays here."""
+    for path in sorted(run.checkpoint.rglob("*")):
+        name = path.relative_to(run.checkpoint).as_posix()
+        if path.is_file() and any(fnmatchcase(name, pattern) for pattern in patterns):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / name)
 
 
 def main_card(run: FinishedRun, repo_id: str, revision: str) -> str:
@@ -154,9 +169,7 @@ def main_card(run: FinishedRun, repo_id: str, revision: str) -> str:
 
 def stage_fold(run: FinishedRun, fold: FoldToPublish, folder: Path, repo_id: str) -> None:
     """Write what a fold's branch gets, its card included, into an empty folder."""
-    weights = ("*.safetensors", "vision_lora")
-    unwanted = shutil.ignore_patterns(CARD, ".*", "__pycache__", *weights)
-    shutil.copytree(run.checkpoint, folder, ignore=unwanted)  # processor, tokenizer
+    _copy_checkpoint(run, folder, _TRAVELS[2:])  # processor, tokenizer; the weights are its own
     model = load_fold(run.root, fold.row["subject"], fold.row["dataset"], fold.seed)
     model.save_pretrained(folder)
     _forget_places(folder)
@@ -183,7 +196,7 @@ def _public_settings(run: FinishedRun) -> dict[str, Any]:
     for key in ("prompts", "backbone"):
         path = settings["recipe"].get(key)
         for kind in (PurePosixPath, PureWindowsPath):
-            if path and kind(path).is_absolute():
+            if path and (kind(path).is_absolute() or path[0] == "~" or ".." in kind(path).parts):
                 settings["recipe"][key] = kind(path).name
     return settings
 

@@ -157,6 +157,8 @@ class HcpMerImageProcessor(BaseImageProcessor):
         for name, frame in frames.items():
             if frame.mean(axis=-1).std() < LEAST_CONTRAST:
                 raise ValueError(f"{name} is one flat colour, no motion can be seen in it.")
+        if np.array_equal(*frames.values()):
+            raise ValueError(f"{onset_name} and {apex_name} are the same picture: nothing moves.")
         pair = motion_pair(*frames.values(), MotionSettings(**self.motion))
         return pair.magnified, pair.flow_image
 

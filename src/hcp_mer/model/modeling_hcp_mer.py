@@ -212,6 +212,9 @@ class HcpMerModel(PreTrainedModel):
 
         Backbone weights that fp16 holds exactly are stored as fp16, and loaded as what they were.
         """
+        for name in ("max_shard_size", "variant"):
+            if kwargs.get(name) is not None:
+                raise ValueError(f"{name} is not supported: a checkpoint has one file of weights.")
         if kwargs.pop("push_to_hub", False):
             repo_id = kwargs.pop("repo_id", Path(save_directory).name)
             self.save_pretrained(save_directory, *args, state_dict=state_dict)

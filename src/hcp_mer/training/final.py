@@ -34,4 +34,6 @@ def train_final(run: LosoRun) -> Path:
     if model.config.save_backbone:
         save_tokenizer(run.recipe, partial)
     partial.replace(folder)
+    run.tower.forget()
+    run.folder.forget_snapshots()
     return folder

@@ -60,10 +60,15 @@ def fold_seed(seed: int, dataset: str, subject: str, purpose: str = "") -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest())
 
 
-def shares(folds: list[Fold], num_processes: int) -> list[list[Fold]]:
-    """Deal folds out, the longest first, so that processes end at about the same time."""
+def groups_of(folds: list[Fold], size: int, num_processes: int) -> list[list[Fold]]:
+    """Cut folds into groups of at most `size`, as many for each process, all about as long.
+
+    What has a result already does not matter: a run that goes on finds the groups of before.
+    """
     longest_first = sorted(folds, key=lambda fold: (-len(fold.train), fold.name))
-    return [longest_first[process::num_processes] for process in range(num_processes)]
+    wanted = -(-len(folds) // size)
+    count = min(len(folds), -(-wanted // num_processes) * num_processes)
+    return [longest_first[group::count] for group in range(count)]
 
 
 def steps_per_epoch(num_clips: int, batch_size: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -19,7 +20,7 @@ from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 from hcp_mer.training.assembly import backbone_fingerprint, build_model, build_processor
 from hcp_mer.training.checkpoint import load_head
 from hcp_mer.training.features import encode_pairs, read_pixels
-from hcp_mer.training.folds import Fold, fold_seed, leave_one_subject_out, shares
+from hcp_mer.training.folds import Fold, fold_seed, groups_of, leave_one_subject_out
 from hcp_mer.training.gate import refit_gates
 from hcp_mer.training.memory import num_processes_here, sets_that_fit
 from hcp_mer.training.progress import Progress
@@ -107,6 +108,8 @@ def open_run(recipe: Recipe, pairs: Pairs, folder: RunFolder, accelerator: Accel
     folds = leave_one_subject_out(people)
     model = build_model(recipe).to(accelerator.device)
     processor = build_processor(recipe, model, pairs.settings)
+    if recipe.trains_tower:  # its mistakes show before anything is claimed or encoded
+        copy.deepcopy(model).add_vision_lora(recipe.vision_lora)
     with accelerator.main_process_first():  # the others find folder and features made
         folder.claim(recipe, pairs.source, _resolved(model, processor, pairs))
         cache = folder.root / "features.safetensors"
@@ -151,14 +154,21 @@ def train_folds(run: LosoRun, accelerator: Accelerator) -> int:
         UserError: a loss that is not finite, or a fold whose process ended without a result.
     """
     unfinished = [fold for fold in run.folds if not run.folder.is_finished(fold)]
+    missing = {fold.name for fold in unfinished}
     left = run.folder.left_behind(unfinished) if accelerator.is_main_process else None
     if left:
         logger.warning(f"an earlier run ended without {left}. These folds are trained now.")
+    if accelerator.is_main_process:
+        run.folder.forget_shares()
+        run.folder.fix_group_size(lambda: _group_size(run), run.recipe.fold_group)
     accelerator.wait_for_everyone()  # nobody trains before everybody has counted
-    share = shares(unfinished, accelerator.num_processes)[accelerator.process_index]
+    size = run.folder.group_size()
+    groups = groups_of(run.folds, size, accelerator.num_processes)
+    groups = [[fold for fold in group if fold.name in missing] for group in groups]
+    groups = [group for group in groups if group]
+    groups = groups[accelerator.process_index :: accelerator.num_processes]
+    share = [fold for group in groups for fold in group]
     run.folder.take_share(accelerator.process_index, share)
-    size = _group_size(run) if share else 1
-    groups = [share[start : start + size] for start in range(0, len(share), size)]
     show = accelerator.is_local_main_process and bool(share)
     total = sum(_fold_steps(run, _sets_of(run, fold)) for fold in share)
     with Progress(total, f"{len(share)} folds", show, accelerator.log) as progress:
@@ -171,6 +181,7 @@ def train_folds(run: LosoRun, accelerator: Accelerator) -> int:
         task = {"task": run.recipe.task, "classes": run.classes, "dropped": run.labelled.dropped}
         write_json(run.folder.root / "task.json", task)
         run.folder.forget_shares()
+        run.folder.forget_snapshots()
     return len(run.folds) - len(unfinished)
 
 
@@ -226,7 +237,6 @@ def train_one_set(run: LosoRun, training_set: TrainingSet, what: str) -> dict[st
     """As `train_sets`, one model, with a bar of its own."""
     with Progress(_fold_steps(run, [training_set]), what) as progress:
         (state,) = train_sets(run, [training_set], progress)
-    run.tower.forget()
     return state
 
 

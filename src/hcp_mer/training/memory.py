@@ -33,8 +33,8 @@ def sets_that_fit(model: HcpMerModel, num_processes_here: int = 1) -> int:
 def bytes_per_set(model: HcpMerModel) -> int:
     """What one more stacked set takes at its peak: measured on one encoding of its prompts.
 
-    The text tower's activations outweigh everything else. The head's weights count four times
-    (weight, gradient, two moments), and as much again for what a step makes besides.
+    The text tower's activations outweigh everything else; they count twice, for what a backward
+    pass makes besides. The head's weights count four times (weight, gradient, two moments).
     """
     kept: dict[int, int] = {}
 
@@ -63,7 +63,10 @@ def free_bytes(device: torch.device) -> int:
     free = psutil.virtual_memory().available
     try:  # a container may be given less than the machine has
         limit = int((_CGROUP / "memory.max").read_text())
-        free = min(free, limit - int((_CGROUP / "memory.current").read_text()))
+        taken = int((_CGROUP / "memory.current").read_text())
+        stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        # Files that were read count as taken, and are dropped when somebody needs the room.
+        free = min(free, limit - taken + int(stat.get("inactive_file", 0)))
     except (OSError, ValueError):
         pass
     return max(free, 0)

@@ -224,7 +224,8 @@ def _typed(key: str, value: Any, kind: str) -> Any:
         expected = {"int": int, "list": list, "dict": dict, "bool": bool}.get(kind, str)
         if isinstance(value, expected) and isinstance(value, bool) == (expected is bool):
             return value
-    raise UserError(f"{key} must be {_WORDS[kind.split(' ')[0]]}, got {value!r}.")
+    words = _WORDS[kind.split(" ")[0]] + (" or auto" if key == "fold_group" else "")
+    raise UserError(f"{key} must be {words}, got {value!r}.")
 
 
 _WORDS = {

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
     import pandas
     from torch import Tensor
 
+logger = logging.getLogger(__name__)
+
 _LOCK = ".lock"
+_GROUP_SIZE = "group_size.json"
+_CHANGES_NOTHING = ("fold_group",)  # keys of a recipe that no result depends on
 _PACKAGES = (
     *("torch", "transformers", "datasets", "accelerate", "numpy"),
     *("opencv-python", "opencv-python-headless", "hcp_mer"),
@@ -49,26 +54,19 @@ class RunFolder:
             UserError: it holds a run of another recipe, dataset or backbone, or other files.
         """
         settings = {"recipe": recipe.to_dict(), **resolved}
-        identity = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        identity = _identity(settings)
         path = self.root / "recipe.yaml"
         if path.is_file():
             found = self._read_settings(path)
             if found.get("identity") == identity:
+                _warn_of_other_versions(self.root, found.get("versions") or {})
                 return
             changed = _differences(found, settings)
             raise UserError(
                 f"{self.root} holds a run with other settings ({changed}). "
                 "Give another --output_dir, or delete that folder."
             )
-        if self.root.exists() and not self.root.is_dir():
-            raise UserError(f"{self.root} is a file; --output_dir must be a folder.")
-        found = [path.name for path in self.root.iterdir()] if self.root.exists() else []
-        foreign = [name for name in found if name != _LOCK]
-        if foreign:
-            raise UserError(
-                f"{self.root} is not empty ({foreign[0]}) and holds no run of ours. "
-                "Give a new --output_dir."
-            )
+        self._check_ours()
         self.root.mkdir(parents=True, exist_ok=True)
         content = {"identity": identity, **settings, "dataset": source, "versions": _versions()}
         write_whole(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
@@ -83,8 +81,7 @@ class RunFolder:
         """
         from filelock import FileLock, Timeout
 
-        if self.root.exists() and not self.root.is_dir():
-            raise UserError(f"{self.root} is a file; --output_dir must be a folder.")
+        self._check_ours()
         self.root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.root / _LOCK, timeout=0)
         try:
@@ -98,6 +95,19 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+    def _check_ours(self) -> None:
+        """Refuse a file, and a folder in which somebody keeps other things."""
+        if self.root.exists() and not self.root.is_dir():
+            raise UserError(f"{self.root} is a file; --output_dir must be a folder.")
+        if not self.root.exists() or (self.root / "recipe.yaml").is_file():
+            return
+        foreign = [path.name for path in self.root.iterdir() if path.name != _LOCK]
+        if foreign:
+            raise UserError(
+                f"{self.root} is not empty ({foreign[0]}) and holds no run of ours. "
+                "Give a new --output_dir."
+            )
 
     @staticmethod
     def _read_settings(path: Path) -> dict:
@@ -227,12 +237,46 @@ class RunFolder:
         """Where groups of folds that are not finished leave word."""
         return self.root / "unfinished"
 
+    def forget_snapshots(self) -> None:
+        """Every fold is saved: nobody goes on from there any more."""
+        shutil.rmtree(self.snapshots(), ignore_errors=True)
+
+    def fix_group_size(self, measure: Callable[[], int], wanted: int | str) -> None:
+        """Settle how many folds are stacked, for all processes and for the run that goes on.
+
+        Args: measure: says how many; asked again only if `wanted`, the recipe's word, has changed.
+        """
+        place = self.snapshots() / _GROUP_SIZE
+        if place.is_file() and read_json(place, ("size", "wanted"))["wanted"] == wanted:
+            return
+        place.parent.mkdir(exist_ok=True)
+        write_json(place, {"size": measure(), "wanted": wanted})
+
+    def group_size(self) -> int:
+        return read_json(self.snapshots() / _GROUP_SIZE, ("size",))["size"]
+
     def save_table(self, table: pandas.DataFrame, destination: str) -> None:
         path = self.root / destination
         path.parent.mkdir(exist_ok=True)
         partial = path.with_name(path.name + ".partial")
         table.to_parquet(partial, index=False)
         partial.replace(path)
+
+
+def _identity(settings: dict) -> str:
+    recipe = {k: v for k, v in settings["recipe"].items() if k not in _CHANGES_NOTHING}
+    content = json.dumps({**settings, "recipe": recipe}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _warn_of_other_versions(root: Path, before: dict[str, str]) -> None:
+    now = _versions()
+    changed = [f"{k} was {v}, is {now[k]}" for k, v in before.items() if now.get(k, v) != v]
+    if changed:
+        logger.warning(
+            f"{root} was begun with other versions ({'; '.join(changed)}): what is trained now may "
+            "differ from the folds that are there by rounding, or by more."
+        )
 
 
 def _versions() -> dict[str, str]:
@@ -249,7 +293,7 @@ def _differences(found: dict, settings: dict) -> str:
     names = [
         f"{key} was {(found.get('recipe') or {}).get(key)!r}, now {value!r}"
         for key, value in settings["recipe"].items()
-        if (found.get("recipe") or {}).get(key) != value
+        if (found.get("recipe") or {}).get(key) != value and key not in _CHANGES_NOTHING
     ]
     names += [
         f"other {key.removesuffix('_fingerprint').replace('_', ' ')}"

@@ -84,6 +84,9 @@ def interrupts_held() -> Iterator[Callable[[], bool]]:
         yield lambda: False  # only the main thread hears signals
         return
     before = signal.getsignal(signal.SIGINT)
+    if before in (signal.SIG_IGN, None):  # under nohup nobody is to be interrupted
+        yield lambda: False
+        return
     signal.signal(signal.SIGINT, hold)
     try:
         yield lambda: came
