@@ -176,7 +176,7 @@ def test_licensed_pairs_are_private_whatever_is_asked_for(loopback, python, mixe
                     path_in_repo="chapter.txt")
     right = {{"private": False, "has_right": True}}
     licensed = push({str(mixed)!r}, "closed", **right), push({str(mixed)!r}, "open", **right)
-    own = push({str(mine)!r}, "thesis"), push({str(mine)!r}, "open", private=True)
+    own = push({str(mine)!r}, "thesis", private=False), push({str(mine)!r}, "open", private=True)
     print(json.dumps([*licensed, *own]))
     """
     closed, opened, thesis, own = python(code)
@@ -199,7 +199,7 @@ def origin(names, word="happiness"):
     "name",
     [
         *("casme2", "samm", "smic", "casme3"),  # of the label schemes
-        *("CASME II", "CAS(ME)³", "cas_me_2", "CASMEII", "my-samm"),
+        *("CASME II", "CAS(ME)³", "cas_me_2", "CASMEII", "my-samm", "mycasme2"),
         *("SMIC-HS", "SAMM_Long", "SAMMLV", "megc2019"),
     ],
 )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Corpora that their owners hand out under signed agreements, for research alone: CASME, CASME II,
 # CAS(ME)², CAS(ME)³, SMIC-HS, SAMM-LV, MEGC's composite of them, …
-_LICENSED = re.compile(r"cas[^a-z0-9]*me|smic|megc|(?<![a-z])samm(lv|long)?(?![a-z])")
+_LICENSED = re.compile(r"cas[^a-z0-9]*me|megc|(?<![a-z])(smic|samm(lv|long)?(?![a-z]))")
 OWN_BACKBONE = "face-motion-clip"  # trained on rendered faces alone, Apache-2.0
 LOCAL_FOLDER = "path/to/this/folder"
 PROTOCOL = "leave-one-subject-out"
