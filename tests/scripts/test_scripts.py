@@ -181,7 +181,7 @@ def test_ctrl_c_in_the_middle_of_a_group_saves_it_and_says_how_to_go_on(tmp_path
     assert len(list((stopped / "unfinished").glob("*.safetensors"))) == 1
     assert not list(stopped.glob("folds/*/*"))  # in the middle of its only group
     subprocess.run(command(stopped), check=True, capture_output=True)
-    assert not list((stopped / "unfinished").iterdir())
+    assert not (stopped / "unfinished").exists()
     one, other = (tmp_path / name / "predictions.parquet" for name in ("whole", "stopped"))
     pandas.testing.assert_frame_equal(pandas.read_parquet(one), pandas.read_parquet(other))
 
