@@ -7,14 +7,14 @@ from huggingface_hub import errors
 
 from hcp_mer.errors import UserError
 from hcp_mer.hub import access
-from hcp_mer.hub.access import full_name, own_repo, readable_hub_errors, signed_in_user
+from hcp_mer.hub.access import full_name, own_repo, readable_hub_errors
 from tests.hub.conftest import TOKEN
 
 SAID = """
 import json
 from pathlib import Path
 from hcp_mer.errors import UserError
-from hcp_mer.hub.access import make_repo, own_repo, signed_in_user, upload
+from hcp_mer.hub.access import make_repo, own_repo, upload
 
 def said(call, *arguments, **options):
     try:
@@ -50,16 +50,16 @@ def test_what_the_hub_says_of_the_user(answer, loopback, folder):
     loopback.create_repo("model", "user/there")
     code = """
     print(json.dumps([
-        signed_in_user(), own_repo("demo"), own_repo("user/demo"), said(own_repo, "other/demo"),
+        own_repo("demo"), own_repo("user/demo"), said(own_repo, "other/demo"),
         said(make_repo, "other/demo"), said(make_repo, "user/there", private=True),
         said(upload, Path({folder!r}), "user/missing", "model", "m"),
         said(upload, Path({folder!r}), "user/there", "model", "m", revision="no-branch"),
     ]))
     """.format(folder=str(folder)).replace("\n    ", "\n")
     found = answer(SAID + code, blocked=())
-    assert found[:3] == ["user", "user/demo", "user/demo"]
+    assert found[:2] == ["user/demo", "user/demo"]
     for sentence, fact in zip(
-        found[3:],
+        found[2:],
         (
             "would belong to other, and you are user",
             "may not write to model other/demo",
@@ -110,7 +110,7 @@ print(json.dumps(ids))
 def test_who_cannot_sign_in_is_told_why_and_the_token_is_not_shown(
     elsewhere, options, before, sentence
 ):
-    code = before + SAID + "print(json.dumps(said(signed_in_user)))"
+    code = before + SAID + "print(json.dumps(said(own_repo, 'demo')))"
     process = elsewhere(code, blocked=(), **options)
     assert sentence in process.stdout
     assert (options.get("token") or TOKEN) not in process.stdout + process.stderr
@@ -120,7 +120,6 @@ def test_a_token_that_only_reads_is_refused_before_anything_is_sent(monkeypatch)
     account = {"name": "me", "orgs": [{"name": "lab"}]}
     monkeypatch.setattr(access, "_account", lambda: account)
     assert own_repo("lab/demo") == "lab/demo"
-    assert signed_in_user() == "me"
     account["auth"] = {"accessToken": {"role": "read"}}
     with pytest.raises(UserError, match="your token may read and not write"):
         own_repo("demo")

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from hcp_mer.training import fast_linear as home
-from hcp_mer.training.fast_linear import fast_linear, layers_that_gain, measured_gain, swapped
+from hcp_mer.training.fast_linear import layers_that_gain, measured_gain, swapped
 
 needs_operator = pytest.mark.skipif(
     home._operator() is None, reason="this PyTorch is built without oneDNN"
@@ -89,7 +89,7 @@ def test_a_gradient_that_is_not_contiguous_is_taken(frozen):
 
 def test_layers_are_put_back_also_after_an_exception(frozen, always_wins):
     def fail():
-        with fast_linear(frozen, 7) as count:
+        with swapped(layers_that_gain(frozen, 7)) as count:
             assert count == 2
             assert is_swapped(frozen[0])
             raise KeyError
@@ -102,7 +102,7 @@ def test_layers_are_put_back_also_after_an_exception(frozen, always_wins):
 
 def test_the_module_copies_and_pickles_as_before(frozen, always_wins):
     before = {name: set(vars(module)) for name, module in frozen.named_modules()}
-    with fast_linear(frozen, 7):
+    with swapped(layers_that_gain(frozen, 7)):
         pass
     assert {name: set(vars(module)) for name, module in frozen.named_modules()} == before
     file = io.BytesIO()
@@ -141,7 +141,7 @@ def test_trained_and_foreign_layers_are_left_alone(frozen, always_wins):
     tower["wrapped"].requires_grad_(False)
     tower["quantised"].requires_grad_(False)
     assert layers_that_gain(tower, 7) == []
-    with fast_linear(tower, 7) as count:
+    with swapped(layers_that_gain(tower, 7)) as count:
         assert count == 0
     assert is_swapped(frozen[2])  # theirs is still there
 
@@ -163,7 +163,7 @@ def test_autocast_keeps_its_own_way(frozen):
 def test_nothing_is_gained_without_the_operator(frozen, monkeypatch):
     monkeypatch.setattr(home, "_operator", lambda: None)
     assert measured_gain(frozen[0], 7) == 0.0
-    with fast_linear(frozen, 7) as count:
+    with swapped(layers_that_gain(frozen, 7)) as count:
         assert count == 0
 
 

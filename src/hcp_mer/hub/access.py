@@ -18,20 +18,12 @@ SIGN_IN = "Run `hf auth login`, or set HF_TOKEN"
 _AGAIN = "Run the same command again later: what is on the Hub already is not sent twice."
 
 
-def signed_in_user() -> str:
-    """Name of the user whose token this machine has.
-
-    Raises:
-        UserError: no token, a wrong one, offline mode, or no network.
-    """
-    return _account()["name"]
-
-
 def own_repo(repo_id: str) -> str:
     """The whole name of a repository that the signed-in user may write to.
 
     Raises:
-        UserError: as `signed_in_user` and `full_name`; a token that only reads; somebody else's.
+        UserError: no token, a wrong one or one that only reads; offline mode or no network; as
+            `full_name`; somebody else's repository.
     """
     account = _account()
     name = full_name(repo_id, account["name"])

@@ -24,21 +24,13 @@ _MOST_ROWS = 256  # enough to tell them apart, in a fraction of a second
 _ROUNDS = 9
 
 
-@contextmanager
-def fast_linear(module: nn.Module, num_rows: int) -> Iterator[int]:
-    """Run the frozen linear layers of `module` faster inside this context, if that can be done.
+def layers_that_gain(module: nn.Module, num_rows: int) -> list[nn.Linear]:
+    """The frozen linear layers that oneDNN runs faster by MARGIN; none where it cannot be used.
 
     Args:
         module: the frozen text tower, for example; layers with trained weights are left alone.
         num_rows: how many tokens the layers will see at once, all sequences together.
-    Yields: how many layers run on oneDNN, 0 for none; results differ by rounding alone.
     """
-    with swapped(layers_that_gain(module, num_rows)) as count:
-        yield count
-
-
-def layers_that_gain(module: nn.Module, num_rows: int) -> list[nn.Linear]:
-    """The frozen linear layers that oneDNN runs faster by MARGIN."""
     return [layer for layer, gain in measured_gains(module, num_rows).items() if gain >= MARGIN]
 
 
@@ -89,7 +81,10 @@ def measured_gain(layer: nn.Linear, num_rows: int) -> float:
 
 @contextmanager
 def swapped(layers: list[nn.Linear]) -> Iterator[int]:
-    """Run these layers on oneDNN inside this context; yields how many they are."""
+    """Run these layers on oneDNN inside this context; results differ by rounding alone.
+
+    Yields: how many they are.
+    """
     try:
         for layer in layers:
             layer.forward = partial(_forward, layer)
