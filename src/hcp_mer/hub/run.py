@@ -26,6 +26,7 @@ from hcp_mer.hub.access import (
 )
 from hcp_mer.hub.pinned import CARD, DRY_RUN_REVISION, check_ours, push_with_card
 from hcp_mer.hub.staging import (
+    SCORE_FIGURES,
     FinishedRun,
     FoldToPublish,
     fold_card,
@@ -39,7 +40,10 @@ from hcp_mer.hub.verify import verify
 
 MARKER = "configuration_hcp_mer.py"  # every model of ours has it
 # Files of ours that an earlier push may have left and a later one does not have.
-_STALE = ("*_hcp_mer.py", "vision_lora/adapter_*", "tokenizer.json", "tokenizer_config.json")
+_STALE = (
+    *("*_hcp_mer.py", "vision_lora/adapter_*", "tokenizer.json", "tokenizer_config.json"),
+    *(f"figures/{name}" for name in SCORE_FIGURES),
+)
 
 
 @dataclass(frozen=True)
