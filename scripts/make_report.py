@@ -24,16 +24,18 @@ def main() -> None:
 
     from hcp_mer.data.pairs import load_pairs
     from hcp_mer.reporting.publish import announce, publish
+    from hcp_mer.training.run_folder import sources_of
 
     settings = run_folder / "recipe.yaml"
     if not settings.is_file():
         raise UserError(f"{run_folder} holds no run: there is no recipe.yaml. Train it first.")
     content = yaml.safe_load(settings.read_text(encoding="utf-8"))
-    source = str(content.get("dataset")) if isinstance(content, dict) else ""
+    sources = sources_of(content)
     # Examples need the pairs; a run that was copied without them is reported without pictures.
-    pairs = load_pairs(source) if source and Path(source).is_dir() else None
+    there = bool(sources) and all(Path(place).is_dir() for place in sources)
+    pairs = load_pairs(*sources) if there else None
     if pairs is not None and pairs.fingerprint() != content.get("dataset_fingerprint"):
-        print(f"{source} has changed since this run: the report goes without pictures")
+        print(f"{pairs.source} has changed since this run: the report goes without pictures")
         pairs = None
     announce(run_folder, publish(run_folder, pairs))
 

@@ -5,6 +5,7 @@ r"""Leave-one-subject-out on prepared pairs: table, report, and a checkpoint tha
     python scripts/train_loso.py --recipe hub_configs/recipes/demo.yaml \
         --dataset runs/demo-data/pairs --output_dir runs/demo
 
+Several folders after --dataset make a composite database; --test_dataset tests on other corpora.
 A run that was stopped goes on where it was; finished folds are never trained twice.
 `--debug` shows the traceback of a mistake that otherwise ends in one line.
 """
@@ -24,9 +25,24 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--recipe", type=Path, required=True, help="YAML, see hub_configs/recipes/")
-    parser.add_argument("--dataset", required=True, help="folder of pairs, imagefolder, or Hub id")
+    parser.add_argument(
+        "--dataset",
+        nargs="+",
+        required=True,
+        help="folder of pairs, imagefolder, or Hub id; several make a composite database",
+    )
+    parser.add_argument(
+        "--test_dataset",
+        nargs="+",
+        help="cross-corpus: train on all of --dataset, test on each corpus here",
+    )
     parser.add_argument("--output_dir", type=Path, required=True, help="the run folder")
     parser.add_argument("--scheme", help="label scheme, where the dataset's name does not say it")
+    parser.add_argument(
+        "--prompts",
+        help="YAML file, or from_annotations: action-unit sets counted on each fold's training "
+        "subjects",
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -44,7 +60,8 @@ def main() -> None:
     args = parser.parse_args()
     if not args.push_to_hub and (args.hub_model_id or args.hub_private_repo):
         raise UserError("--hub_model_id and --hub_private_repo need --push_to_hub beside them.")
-    overrides = args.set + ([f"scheme={args.scheme}"] if args.scheme else [])
+    named = {"scheme": args.scheme, "prompts": args.prompts}
+    overrides = args.set + [f"{key}={value}" for key, value in named.items() if value]
 
     if args.quiet:
         os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported
@@ -66,7 +83,9 @@ def main() -> None:
         from hcp_mer.hub.run import check_target, push_run
 
         repo_id = check_target(repo_id, args.hub_private_repo)  # refused now, not after training
-    metrics = run_loso(recipe, args.dataset, args.output_dir, args.report_to)
+    metrics = run_loso(
+        recipe, args.dataset, args.output_dir, args.report_to, test_dataset=args.test_dataset
+    )
     if metrics is not None:
         print(f"peak memory: {peak_memory()}")
         announce(args.output_dir, metrics)

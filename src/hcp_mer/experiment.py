@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from hcp_mer.training.recipe import Recipe, load_recipe
 
+Sources = str | Path | Sequence[str | Path]
+
 
 def run_loso(
     recipe: Recipe | str | Path,
-    dataset: str | Path,
+    dataset: Sources,
     output_dir: str | Path,
     report_to: str | None = None,
+    test_dataset: Sources | None = None,
 ) -> dict[str, Any] | None:
     """Leave one subject out, with controls and peers on the same folds; then one final model.
 
@@ -22,13 +26,18 @@ def run_loso(
 
     Args:
         recipe: a Recipe, or the path of one.
-        dataset: pairs from prepare_dataset.py, an imagefolder of pairs, or a dataset on the Hub.
+        dataset: pairs from prepare_dataset.py, an imagefolder of pairs, or a dataset on the Hub;
+            several make a composite database: one subject of one corpus after the other is left
+            out, and scores come pooled and for each corpus.
         output_dir: the run folder: predictions.parquet, metrics.json, report.html, model/, …
         report_to: a tracker of accelerate's ("tensorboard", "trackio", "wandb") for the loss.
+        test_dataset: other corpora to test on (cross-corpus): nobody of `dataset` is left out
+            then, and the model trained on all of it is both the one tested and the final one.
     Returns: the content of metrics.json; None in all processes but the main one.
     Raises:
-        UserError: unusable recipe, pairs or folder; another run in it; no such tracker; a loss that
-            is not finite.
+        UserError: unusable recipe, pairs or folder; motion measured differently in two corpora; a
+            corpus on both sides; another run in the folder; no such tracker; a loss that is not
+            finite.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
 
@@ -42,11 +51,12 @@ def run_loso(
     from hcp_mer.training.loso import open_run, train_folds
     from hcp_mer.training.run_folder import RunFolder
 
-    pairs = load_pairs(dataset)
+    pairs = load_pairs(*_listed(dataset))
+    test_pairs = load_pairs(*_listed(test_dataset)) if test_dataset else None
     folder = RunFolder(Path(output_dir))
     accelerator = open_accelerator(report_to, folder.root)
     with folder.locked() if accelerator.is_main_process else nullcontext():
-        run = open_run(recipe, pairs, folder, accelerator)
+        run = open_run(recipe, pairs, folder, accelerator, test_pairs)
         if report_to:
             accelerator.init_trackers("hcp_mer")
         train_folds(run, accelerator)
@@ -56,4 +66,8 @@ def run_loso(
         for peer in (ZeroShot(), FlowLogisticRegression()):
             run_peer(peer, run)
         train_final(run)
-        return publish(folder.root, pairs)
+        return publish(folder.root, run.pairs)
+
+
+def _listed(sources: Sources) -> list[str | Path]:
+    return [sources] if isinstance(sources, (str, Path)) else list(sources)

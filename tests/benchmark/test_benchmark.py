@@ -30,6 +30,7 @@ from hcp_mer.benchmark.tables import inference_table, loso_table, prepare_table,
 from hcp_mer.benchmark.timing import Samples, alternate, machine, spread
 from hcp_mer.data.tasks import TASKS
 from hcp_mer.model.prompts_hcp_mer import tokenize_prompt_groups
+from hcp_mer.training.fold_prompts import without_counts
 from tests.clip_vocabulary import make_clip_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +53,7 @@ def tiny_config():
 def test_the_prompts_are_the_recipes_own_in_clips_own_tokens(classes):
     task = TASKS[f"{classes}-class"]
     words = yaml.safe_load((ROOT / f"hub_configs/prompts/facs-{classes}class.yaml").read_text())
-    groups = [{"label": label, **words[label]} for label in task.classes]
+    groups = without_counts([{"label": label, **words[label]} for label in task.classes])
     tokens = tokenize_prompt_groups(
         make_clip_tokenizer(), groups, "micro-expression", "a photo of", "codes"
     )

@@ -2,7 +2,15 @@
 
 import pytest
 
-from hcp_mer.data.tasks import SCHEMES, TASKS, label_of, label_scheme, task
+from hcp_mer.data.tasks import (
+    PROTOCOLS,
+    SCHEMES,
+    TASKS,
+    label_of,
+    label_of_clip,
+    label_scheme,
+    task,
+)
 from hcp_mer.errors import UserError
 
 # Published emotion counts, and the class counts they must give.
@@ -110,7 +118,7 @@ def test_wrong_names_are_refused_with_the_known_ones():
     with pytest.raises(UserError, match=r"unknown task 5.*3-class, 4-class, 7-class"):
         task(5)
     with pytest.raises(UserError, match=r"'casme_2'.*Did you mean 'casme2'"):
-        label_scheme("casme_2")
+        label_scheme("casme_2", "casme2")
     with pytest.raises(UserError, match=r"'bored'.*disgust, repression, happiness"):
         label_of("bored", "3-class", "casme2")
 
@@ -124,3 +132,30 @@ def test_a_task_that_a_corpus_cannot_serve_is_refused(name, scheme):
 def test_casme2_cannot_serve_seven_classes_because_nobody_is_angry_in_it():
     with pytest.raises(UserError, match="no 7-class task"):
         label_of("disgust", "7-class", "casme2")
+
+
+def test_the_paper_and_megc2019_differ_by_two_clips_of_casme2():
+    clips = [("sub04", "EP12_01f"), ("sub05", "EP09_05f"), ("sub05", "EP09_06f")]
+    labels = {
+        scheme: [label_of_clip("Disgust", TASKS["3-class"], scheme, "casme2", *c) for c in clips]
+        for scheme in ("paper", "megc2019", None)
+    }
+    assert labels["paper"] == labels[None] == ["negative"] * 3
+    assert labels["megc2019"] == [None, None, "negative"]
+
+
+def test_clips_of_those_names_in_another_corpus_stay():
+    label = label_of_clip("disgust", TASKS["3-class"], "megc2019", "samm", "sub04", "EP12_01f")
+    assert label == "negative"
+
+
+def test_a_protocol_knows_its_corpora_only():
+    with pytest.raises(UserError, match=r"'megc2019' is about smic, casme2, samm.*'casme3'"):
+        label_of_clip("sad", TASKS["3-class"], "megc2019", "casme3", "spNO.1", "a_1")
+    with pytest.raises(UserError, match="no 7-class task"):
+        label_of_clip("anger", TASKS["7-class"], "megc2019", "samm", "006", "1")
+    assert label_of_clip("Sad", TASKS["7-class"], "paper", "casme3", "1", "a") == "sadness"
+
+
+def test_no_protocol_is_named_like_a_scheme():
+    assert not PROTOCOLS.keys() & SCHEMES.keys()

@@ -102,7 +102,7 @@ def folds_of(tmp_path, *people):
     settings = {"recipe": {"seeds": [0]}}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(settings))
     for dataset, subject in people:
-        RunFolder(tmp_path).save_fold(Fold(dataset, subject, None, None), {0: {}}, {})
+        RunFolder(tmp_path).save_fold(Fold(dataset, subject, None, None), {0: {}}, {}, {})
     rows = [{"dataset": dataset, "subject": subject} for dataset, subject in people]
     run = FinishedRun(tmp_path, settings, {"per_subject": rows}, {}, {})
     return [fold.branch for fold in folds_to_publish(run)]
@@ -133,7 +133,8 @@ def test_names_that_git_does_not_take_or_that_collide_get_branches_of_their_own(
 
 
 @pytest.mark.parametrize(
-    ("scheme", "licensed"), [(None, False), ("samm", True), ("procedural", False)]
+    ("scheme", "licensed"),
+    [(None, False), ("samm", True), ("procedural", False), ("paper", True), ("megc2019", True)],
 )
 def test_labels_of_a_licensed_corpus_make_a_licensed_run(tmp_path, scheme, licensed):
     run = FinishedRun(tmp_path, {"recipe": {"scheme": scheme}}, {}, {}, {})

@@ -199,7 +199,7 @@ def test_a_checkpoint_without_the_pipeline_does_not_promise_one():
 
 
 def test_the_text_shows_peers_corpora_prompts_and_motion():
-    text = card("casme2", "smic", dataset=f"user/pairs@{COMMIT}")
+    text = card("casme2", "smic", datasets=[f"user/pairs@{COMMIT}"])
     for fact in (
         "| HCP_MER | 0.812 [0.742, 0.838] | 0.791 [0.742, 0.838] |",
         "| zero shot | 0.713 [0.742, 0.838] |",

@@ -6,8 +6,9 @@ from accelerate import Accelerator
 
 from hcp_mer.data.pairs import load_pairs
 from hcp_mer.training.loso import open_run, train_folds
-from hcp_mer.training.recipe import make_recipe
+from hcp_mer.training.recipe import FROM_ANNOTATIONS, make_recipe
 from hcp_mer.training.run_folder import RunFolder
+from tests.annotated_pairs import write_annotated_pairs
 from tests.conftest import GROUPS
 from tests.foreign_pairs import write_foreign_pairs
 
@@ -46,5 +47,18 @@ def run_loso(make_tiny_recipe):
         recipe = make_tiny_recipe(**settings)
         run = open_run(recipe, load_pairs(pairs_folder), RunFolder(output_dir), accelerator)
         return run, train_folds(run, accelerator)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def annotated(tmp_path_factory):
+    return write_annotated_pairs(tmp_path_factory.mktemp("annotated") / "pairs")
+
+
+@pytest.fixture
+def run_counted(run_loso):
+    def run(pairs, folder, **settings):
+        return run_loso(pairs, folder, **{"prompts": FROM_ANNOTATIONS, **settings})
 
     return run

@@ -21,6 +21,7 @@ from hcp_mer.model.configuration_hcp_mer import READINGS
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 from hcp_mer.training.checkpoint import apply_trained_part, load_head
 from hcp_mer.training.features import read_pixels
+from hcp_mer.training.fold_prompts import without_counts
 from hcp_mer.training.folds import Fold, batch_schedule, fold_seed, leave_one_subject_out
 from hcp_mer.training.gate import halves, refit_gates
 from hcp_mer.training.stacked import Optimisation, TrainingSet, train_stacked
@@ -180,7 +181,7 @@ def test_a_whole_run_with_one_action_unit_set_per_class(
 @pytest.mark.parametrize("adapter_depth", [1, 2])
 def test_a_whole_run_with_seven_classes(double_precision, make_model, sets, adapter_depth):
     groups = yaml.safe_load((PROMPTS / "facs-7class.yaml").read_text())
-    groups = [{**group, "label": label} for label, group in groups.items()]
+    groups = without_counts([{**group, "label": label} for label, group in groups.items()])
     if sets == "one":
         groups = [{**group, "action_units": group["action_units"][:1]} for group in groups]
     model = make_model(groups, adapter_depth=adapter_depth).double()

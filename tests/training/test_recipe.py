@@ -97,6 +97,47 @@ def test_a_missing_key_a_missing_file_and_broken_yaml(write, tmp_path):
     }
 
 
+def test_prompts_may_be_left_to_be_counted(write, tmp_path):
+    recipe = load_recipe(write(), ["prompts=from_annotations"])
+    assert recipe.prompt_groups()[0] == {
+        "label": "negative",
+        "emotion": "negative",
+        "action_units": "from_annotations",
+    }
+    counted = {"emotion": "fear", "action_units": "from_annotations", "otherwise": [[20]]}
+    path = tmp_path / "hub_configs" / "prompts.yaml"
+    path.write_text(yaml.safe_dump({**PROMPTS, "negative": counted}))
+    assert load_recipe(write()).prompt_groups()[0] == {"label": "negative", **counted}
+
+
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [
+        (
+            {"action_units": "from_annotation"},
+            "or the word from_annotations; got 'from_annotation'",
+        ),
+        ({"otherwise": [[4]]}, "has exactly label, emotion and action_units"),
+        ({"action_units": "from_annotations", "otherwise": [4]}, "list of non-empty sets of num"),
+        ({"action_units": "from_annotations", "otherwise": []}, "list of non-empty sets of num"),
+        ({"action_units": "from_annotations", "sets": []}, "has exactly label, emotion and"),
+        ({"action_units": "from_annotations", "emotion": 3}, "must be text; got 3"),
+    ],
+)
+def test_slips_in_counted_groups_are_named(write, tmp_path, group, message):
+    negative = {**PROMPTS["negative"], **group}
+    path = tmp_path / "hub_configs" / "prompts.yaml"
+    path.write_text(yaml.safe_dump({**PROMPTS, "negative": negative}))
+    with pytest.raises(ValueError, match=message):
+        load_recipe(write()).prompt_groups()
+
+
+def test_a_misspelt_word_for_counting_is_no_file(write):
+    message = r"prompts must be a YAML file or the word from_annotations; there is no file .*counts"
+    with pytest.raises(UserError, match=message):
+        load_recipe(write(), ["prompts=counts"]).prompt_groups()
+
+
 def test_prompt_groups_must_be_the_tasks(write, tmp_path):
     (tmp_path / "hub_configs" / "prompts.yaml").write_text("negative: {}\n")
     with pytest.raises(UserError, match="one group for each class of 3-class"):

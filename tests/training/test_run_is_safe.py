@@ -79,7 +79,7 @@ def test_a_process_that_died_is_reported_by_its_folds(tmp_path):
     folder = RunFolder(tmp_path)
     folder.take_share(0, folds[:1])
     folder.take_share(1, folds[1:])
-    folder.save_fold(folds[0], {}, {})
+    folder.save_fold(folds[0], {}, {}, {})
     with pytest.raises(UserError, match=r"2 fold\(s\): mine/02, mine/03 \(process 1 on .*pid \d+"):
         folder.collect(folds, "predictions", "predictions.parquet")
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from hcp_mer.training.folds import fold_seed
 from hcp_mer.training.loso import LosoRun
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ class Peer(Protocol):
 
 
 def run_peer(peer: Peer, run: LosoRun) -> None:
-    """Leave one subject out with a peer; writes baselines/<name>.parquet unless it is there."""
+    """Every fold of a run with a peer; writes baselines/<name>.parquet unless it is there."""
     import pandas
 
     destination = f"baselines/{peer.name}.parquet"
@@ -40,7 +39,7 @@ def run_peer(peer: Peer, run: LosoRun) -> None:
     seed = run.recipe.seeds[0]
     tables: list[pandas.DataFrame] = []
     for fold in tqdm(run.folds, desc=peer.name.replace("_", " "), unit="fold"):
-        peer.fit(run, fold.train, fold_seed(seed, fold.dataset, fold.subject, peer.name))
+        peer.fit(run, fold.train, fold.seed(seed, peer.name))
         answers = [run.classes[index] for index in peer.predict(run, fold.test)]
         tables.append(
             pandas.DataFrame({**run.identities(fold), "prediction": answers, "seed": seed})

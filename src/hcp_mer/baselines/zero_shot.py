@@ -1,4 +1,7 @@
-"""Zero-shot CLIP with the prompt groups: nothing is trained, no label is seen."""
+"""Zero-shot CLIP with the fold's prompt groups: no weight is trained.
+
+No label is seen either, unless the groups themselves are counted on the training clips.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,14 @@ class ZeroShot:
     name = "zero_shot"
 
     def fit(self, run: LosoRun, rows: np.ndarray, seed: int) -> None:
-        """There is nothing to fit: the contexts are "a photo of", the adapters untrained."""
+        """Nothing is fitted but the words: contexts are "a photo of", adapters untrained."""
+        self._model = run.model_of(rows)
 
     @torch.inference_mode()
     def predict(self, run: LosoRun, rows: np.ndarray) -> np.ndarray:
-        head = run.model.new_head(seed=0).eval()
-        features = {b: values[rows].to(run.model.device) for b, values in run.features.items()}
-        responses = head(features, run.model.encode_prompts()).branch_responses
+        model = self._model
+        head = model.new_head(seed=0).eval()
+        features = {b: values[rows].to(model.device) for b, values in run.features.items()}
+        responses = head(features, model.encode_prompts()).branch_responses
         similarity = group_similarity(*responses) if len(responses) == 2 else responses[0]
         return similarity.argmax(-1).cpu().numpy()

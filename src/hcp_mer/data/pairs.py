@@ -16,13 +16,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcp_mer.data.tasks import SCHEMES, Task, label_of
+from hcp_mer.data.action_units import parse_action_units
+from hcp_mer.data.composite import joined
+from hcp_mer.data.records import emotion_word
+from hcp_mer.data.tasks import PROTOCOLS, SCHEMES, Task, label_of_clip
 from hcp_mer.errors import UserError
 from hcp_mer.files import read_json
 
 if TYPE_CHECKING:
     import datasets
     import numpy as np
+    import pandas
 
 MANIFEST = "pairs.json"
 VIEWS = ("magnified", "flow")
@@ -35,14 +39,20 @@ class Pairs:
     """Prepared pairs and how their motion was measured.
 
     Attributes:
-        source: folder, or "user/repo@<commit>" on the Hub.
+        source: folder, or "user/repo@<commit>" on the Hub; all of them where several were joined.
         table: datasets.Dataset with the columns above; images are left encoded, `image` decodes.
         settings: PairSettings of `prepare_dataset`, empty for pairs that we did not make.
+        parts: the sources one by one where several were joined.
     """
 
     source: str
     table: datasets.Dataset
     settings: dict = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return self.parts or (self.source,)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -103,15 +113,23 @@ def read_manifest(folder: Path) -> dict:
     return read_json(folder / MANIFEST, ("fingerprint", "num_pairs", "num_spotted", "settings"))
 
 
-def load_pairs(source: str | Path) -> Pairs:
+def load_pairs(source: str | Path, *more: str | Path) -> Pairs:
     """Pairs from a folder written by prepare_dataset, an imagefolder, or a dataset on the Hub.
 
     Args:
         source: a folder, or "user/repo" on the Hub, or "user/repo@revision" for one branch, tag
             or commit of it. What was loaded once is read from the cache when offline.
+        more: other sources, to be joined with it, see `composite.joined`.
     Raises:
-        UserError: nothing usable is there, a column is missing, an id stands twice.
+        UserError: nothing usable is there, a column is missing, an id stands twice, or motion was
+            measured differently in two sources.
     """
+    pairs = joined([_load(place) for place in (source, *more)])
+    _check_ids(pairs)
+    return pairs
+
+
+def _load(source: str | Path) -> Pairs:
     folder = Path(source)
     repo_id, _, revision = str(source).partition("@")
     if folder.is_dir():
@@ -137,21 +155,18 @@ def label_pairs(pairs: Pairs, task: Task, scheme: str | None = None) -> Labelled
     Raises:
         UserError: a word that neither knows, no scheme to ask, or a class without any clip.
     """
-    words = [str(word).strip().lower() for word in pairs.column("emotion")]
-    corpora = pairs.column("dataset")
+    clips = list(zip(*(pairs.column(key) for key in ("emotion", "dataset", "subject", "clip_id"))))
     rows, labels, dropped = [], [], Counter()
-    for row, (word, corpus) in enumerate(zip(words, corpora)):
-        name = word
-        if word not in task.classes:
-            try:
-                name = label_of(word, task, _scheme_for(word, corpus, scheme, task))
-            except UserError as error:
-                same = [i for i, other in enumerate(words) if (other, corpora[i]) == (word, corpus)]
-                clip = "/".join(pairs.column(key)[row] for key in ("subject", "clip_id"))
-                raise UserError(
-                    f"{error} It stands at {len(same)} clip(s), first at {clip}; if these are "
-                    f"another corpus's words, say --scheme {' | '.join(SCHEMES)}."
-                ) from error
+    for row, (emotion, *clip) in enumerate(clips):
+        word = emotion_word(emotion)
+        try:
+            name = label_of_clip(word, task, scheme, *clip)
+        except UserError as error:
+            same = [c for c in clips if emotion_word(c[0]) == word and c[1] == clip[0]]
+            raise UserError(
+                f"{error} It stands at {len(same)} clip(s), first at {'/'.join(clip[1:])}; if "
+                f"these are another corpus's words, say --scheme {' | '.join((*SCHEMES, *PROTOCOLS))}."
+            ) from error
         if name is None:
             dropped[word] += 1
         else:
@@ -169,17 +184,6 @@ def label_pairs(pairs: Pairs, task: Task, scheme: str | None = None) -> Labelled
 def encoded_image(image: dict) -> bytes:
     """The image file that a cell of an undecoded table holds, or points to."""
     return image["bytes"] or Path(image["path"]).read_bytes()
-
-
-def _scheme_for(word: str, corpus: str, scheme: str | None, task: Task) -> str:
-    if scheme is not None:
-        return scheme
-    if corpus not in SCHEMES:
-        raise UserError(
-            f"emotion {word!r} of dataset {corpus!r} is no class of {task.name} "
-            f"({', '.join(task.classes)}), and no label scheme is named {corpus!r}."
-        )
-    return corpus
 
 
 def _load_folder(folder: Path, name: str) -> Pairs:
@@ -224,7 +228,7 @@ def _load_imagefolder(listing: Path, name: str) -> Pairs:
     if missing:
         raise UserError(
             f"{listing} lacks the column {', '.join(missing)}; it needs "
-            f"{', '.join(_FOREIGN_COLUMNS)} and may have dataset."
+            f"{', '.join(_FOREIGN_COLUMNS)} and may have dataset and action_units."
         )
     if metadata.empty:
         raise UserError(f"{listing} has no row.")
@@ -236,10 +240,26 @@ def _load_imagefolder(listing: Path, name: str) -> Pairs:
     for column in ("emotion", "subject", "clip_id", "dataset"):
         if column in metadata:
             columns[column] = metadata[column].str.strip().tolist()
+    if "action_units" in metadata:
+        columns["action_units"] = _units_of(metadata, listing)
     table = datasets.Dataset.from_dict({key: list(column) for key, column in columns.items()})
     for view in VIEWS:
         table = table.cast_column(view, datasets.Image())
+    if "action_units" in columns:  # a column of empty lists would have no type
+        table = table.cast_column("action_units", datasets.List(datasets.Value("string")))
     return Pairs(str(folder), _undecoded(table))
+
+
+def _units_of(metadata: pandas.DataFrame, listing: Path) -> list[list[str]]:
+    """The optional column `action_units` of a metadata.csv: "4+L12" → ["4", "L12"]."""
+    units = []
+    for row, cell in enumerate(metadata["action_units"]):
+        try:
+            units.append(list(parse_action_units(cell)))
+        except UserError as error:
+            clip = f"{metadata['subject'][row]}/{metadata['clip_id'][row]}"
+            raise UserError(f"{listing}, clip {clip}: {error}") from error
+    return units
 
 
 def _load_hub(repo_id: str, revision: str | None) -> Pairs:
@@ -317,6 +337,9 @@ def _check(pairs: Pairs) -> None:
             )
         if "" in pairs.column(name):
             raise UserError(f"{pairs.source} has an empty {name}: fill it in for every clip.")
+
+
+def _check_ids(pairs: Pairs) -> None:
     ids = Counter(zip(*(pairs.column(name) for name in ("dataset", "subject", "clip_id"))))
     (most_common, count), *_ = ids.most_common(1)
     if count > 1:

@@ -19,13 +19,16 @@ from typing import Any
 
 import yaml
 
+from hcp_mer.data.tasks import PROTOCOLS
 from hcp_mer.errors import UserError
 from hcp_mer.files import read_json, write_json, write_whole
 from hcp_mer.hub.pinned import CARD
 from hcp_mer.reporting.card import is_licensed, render_fold_card, render_model_card
 from hcp_mer.reporting.scores import read_metrics
+from hcp_mer.reporting.table import corpora, is_cross_corpus
 from hcp_mer.training.checkpoint import load_fold
-from hcp_mer.training.run_folder import RunFolder
+from hcp_mer.training.folds import EVERYBODY
+from hcp_mer.training.run_folder import SOURCES, RunFolder, sources_of
 
 SCORE_FIGURES = ("scores.png", "confusion_matrix.png", "per_subject_accuracy.png")
 _CHECKPOINT = ("config.json", "model.safetensors", "preprocessor_config.json")
@@ -60,18 +63,20 @@ class FinishedRun:
     @property
     def licensed(self) -> bool:
         """Whether the recipe reads the labels as those of a licensed corpus."""
-        return is_licensed(self.settings["recipe"].get("scheme") or "")
+        scheme = self.settings["recipe"].get("scheme") or ""
+        return scheme in PROTOCOLS or is_licensed(scheme)
 
     @property
-    def dataset(self) -> str | None:
-        """The pairs as "owner/name@<commit>" where they came from the Hub; None for a folder."""
-        source = str(self.settings.get("dataset"))
-        return source if re.fullmatch(r"[^/@]+/[^/@]+@[0-9a-f]{40}", source) else None
+    def datasets(self) -> list[str]:
+        """The pairs as "owner/name@<commit>" each; none where any of them came from a folder."""
+        places = sources_of(self.settings)
+        pinned = all(re.fullmatch(r"[^/@]+/[^/@]+@[0-9a-f]{40}", place) for place in places)
+        return places if pinned else []
 
 
 @dataclass(frozen=True)
 class FoldToPublish:
-    """One fold: who was held out, its row of metrics["per_subject"], and its branch."""
+    """One fold: a row of metrics["per_subject"] or of a held-out corpus, and its branch."""
 
     row: dict[str, Any]
     seed: int
@@ -105,6 +110,7 @@ def open_finished_run(run_folder: Path) -> FinishedRun:
 def folds_to_publish(run: FinishedRun) -> list[FoldToPublish]:
     """Every fold of a run with the branch that it gets, "fold-<dataset>-<subject>".
 
+    The subject is "all" where a whole corpus was held out.
     Where git does not allow a name as it is, or two subjects would get one branch (also one that
     differs in case alone, which some disks do not tell apart), a hash of the subject is added:
     whoever holds the run cannot rename its subjects, and the names are the same at every push.
@@ -113,16 +119,32 @@ def folds_to_publish(run: FinishedRun) -> list[FoldToPublish]:
         UserError: a fold has no trained weights.
     """
     seed = run.settings["recipe"]["seeds"][0]
-    people = [(row["dataset"], row["subject"]) for row in run.metrics["per_subject"]]
+    rows = _held_out(run.metrics)
+    people = [(row["dataset"], row["subject"]) for row in rows]
     plain = ["-".join(["fold", *map(_slug, person)]) for person in people]
     same = Counter(name.casefold() for name in plain)
     folds = []
-    for row, person, name in zip(run.metrics["per_subject"], people, plain, strict=True):
+    for row, person, name in zip(rows, people, plain, strict=True):
         RunFolder(run.root).trained_file(person[1], person[0], seed)  # UserError if it is missing
         if name != "-".join(["fold", *person]) or same[name.casefold()] > 1:
             name += "-" + hashlib.blake2b("\x1f".join(person).encode(), digest_size=3).hexdigest()
         folds.append(FoldToPublish(row, seed, name))
     return folds
+
+
+def _held_out(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for each fold, as in metrics["per_subject"]."""
+    if not is_cross_corpus(metrics):
+        return metrics["per_subject"]
+    return [
+        {
+            "dataset": corpus["name"],
+            "subject": EVERYBODY,
+            "num_clips": corpus["num_clips"],
+            "accuracy": corpus["scores"]["accuracy"],
+        }
+        for corpus in corpora(metrics)
+    ]
 
 
 def _slug(name: str) -> str:
@@ -161,7 +183,7 @@ def main_card(run: FinishedRun, repo_id: str, revision: str) -> str:
         run.processor,
         model=repo_id,
         revision=revision,
-        dataset=run.dataset,
+        datasets=run.datasets,
         licensed=run.licensed,
         figures=[name for name in figures if (run.root / name).is_file()],
     )
@@ -191,8 +213,9 @@ def fold_card(run: FinishedRun, fold: FoldToPublish, repo_id: str) -> str:
 def _public_settings(run: FinishedRun) -> dict[str, Any]:
     """recipe.yaml without places of this machine."""
     settings = copy.deepcopy(run.settings)
-    if run.dataset is None:
-        settings.pop("dataset", None)
+    if not run.datasets:
+        for key in SOURCES:
+            settings.pop(key, None)
     for key in ("prompts", "backbone"):
         path = settings["recipe"].get(key)
         for kind in (PurePosixPath, PureWindowsPath):

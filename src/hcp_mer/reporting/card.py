@@ -12,15 +12,21 @@ from typing import TYPE_CHECKING, Any
 from hcp_mer.files import read_json, write_whole
 from hcp_mer.reporting.html import summary
 from hcp_mer.reporting.markdown import render
+from hcp_mer.reporting.scores import corpus_sizes
 from hcp_mer.reporting.table import (
     MODEL_NAME,
     SCORE_TITLES,
     SYNTHETIC_DATASETS,
     baseline_verdicts,
+    corpora,
     counted,
+    is_cross_corpus,
     is_synthetic,
     left_out,
+    listed,
+    pooling,
     systems,
+    trained_on,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +37,6 @@ if TYPE_CHECKING:
 _LICENSED = re.compile(r"cas[^a-z0-9]*me|megc|(?<![a-z])(smic|samm(lv|long)?(?![a-z]))")
 OWN_BACKBONE = "face-motion-clip"  # trained on rendered faces alone, Apache-2.0
 LOCAL_FOLDER = "path/to/this/folder"
-PROTOCOL = "leave-one-subject-out"
 # What evaluate calls them; UF1 and UAR are the unweighted (macro) means over the classes.
 _METRICS = {"accuracy": ("accuracy", None), "uf1": ("f1", "macro"), "uar": ("recall", "macro")}
 _TAGS = (
@@ -83,7 +88,7 @@ def render_model_card(
     *,
     model: str = LOCAL_FOLDER,
     revision: str | None = None,
-    dataset: str | None = None,
+    datasets: Sequence[str] = (),
     licensed: bool = False,
     figures: Sequence[str] = (),
 ) -> str:
@@ -92,12 +97,12 @@ def render_model_card(
     Args:
         metrics, config, processor: metrics.json, config.json and preprocessor_config.json.
         model, revision: where readers load it from, see `usage_lines`.
-        dataset: the pairs as "owner/name@<commit>", where they are a dataset on the Hub.
+        datasets: the pairs as "owner/name@<commit>", where they are datasets on the Hub.
         licensed: it is known that a corpus is a licensed one, though its name here does not say so.
         figures: paths of PNG files beside the README that it shows.
     """
-    dataset_id, _, dataset_revision = (dataset or "").partition("@")
-    data = _front_matter(metrics, config, licensed, dataset_id)
+    pinned = [place.split("@") for place in datasets]  # id, commit
+    data = _front_matter(metrics, config, licensed, [dataset_id for dataset_id, _ in pinned])
     data.eval_results = eval_results(metrics)
     data.model_name = MODEL_NAME
     return render(
@@ -112,12 +117,15 @@ def render_model_card(
         systems=list(systems(metrics)),
         verdicts=baseline_verdicts(metrics),
         left_out=left_out(metrics),
-        corpora=list(_corpora(metrics)),
+        corpora=[{**corpus, "name": _labelled(corpus["name"])} for corpus in corpora(metrics)],
+        training_data=_training_data(metrics),
+        pooling=pooling(metrics),
+        cross_corpus=is_cross_corpus(metrics),
+        trained_on=listed(map(_labelled, trained_on(metrics))),
         score_titles=SCORE_TITLES,
         figures=figures,
         revision=revision,
-        dataset_id=dataset_id,
-        dataset_revision=dataset_revision,
+        datasets=pinned,
         backbone_id=_backbone_id(config),
         lora=config.get("vision_lora"),
         version=version("hcp_mer"),
@@ -140,15 +148,17 @@ def render_fold_card(
 
     Args:
         fold: {"dataset", "subject", "num_clips", "accuracy"}, as in metrics["per_subject"], and
-            "seed".
+            "seed"; of a fold that held a whole corpus out the subject is "all".
         model, revision: the repository and the fold's branch.
     """
     return render(
         "fold_card.md.j2",
-        front_matter=_front_matter(metrics, config, licensed, "").to_yaml(),
+        front_matter=_front_matter(metrics, config, licensed, []).to_yaml(),
         fold=fold,
         metrics=metrics,
         held_out=counted(fold["num_clips"], "clip"),
+        cross_corpus=is_cross_corpus(metrics),
+        trained_on=listed(trained_on(metrics)),
         synthetic=is_synthetic(metrics),
         usage=usage_lines(model, "magnified.png", "flow.png", revision),
     )
@@ -157,24 +167,28 @@ def render_fold_card(
 def eval_results(metrics: Mapping[str, Any]) -> list[EvalResult]:
     """The scores as the Hub reads them: pooled, then of each corpus where there are several.
 
-    An interval goes into the metric's arguments; those of single corpora have none.
+    An interval goes into the metric's arguments.
     """
-    corpora = list(metrics["per_dataset"])
-    results = _results_of(metrics, corpora, metrics["metrics"], metrics["interval_95"])
-    if len(corpora) > 1:
-        for corpus in corpora:
-            results += _results_of(metrics, [corpus], metrics["per_dataset"][corpus], {})
+    names = list(metrics["per_dataset"])
+    results = _results_of(metrics, names, metrics["metrics"], metrics["interval_95"])
+    if len(names) > 1:
+        for corpus in corpora(metrics):
+            own = [corpus["name"]], corpus["scores"], corpus["intervals"]
+            results += _results_of(metrics, *own)
     return results
 
 
 def _results_of(
     metrics: Mapping[str, Any],
-    corpora: list[str],
+    names: list[str],
     scores: Mapping[str, float],
     intervals: Mapping[str, Any],
 ) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
+    protocol = {"protocol": "leave-one-subject-out"}
+    if is_cross_corpus(metrics):
+        protocol = {"protocol": "cross-corpus", "trained_on": trained_on(metrics)}
     results = []
     for key, title in SCORE_TITLES.items():
         metric_type, average = _METRICS[key]
@@ -186,12 +200,12 @@ def _results_of(
             EvalResult(
                 task_type="image-classification",
                 task_name=f"micro-expression recognition, {metrics['task']}",
-                dataset_type="+".join(corpora),
-                dataset_name=" + ".join(map(_labelled, corpora)),
+                dataset_type="+".join(names),
+                dataset_name=" + ".join(map(_labelled, names)),
                 dataset_config=metrics["task"],
                 dataset_args={
-                    "protocol": PROTOCOL,
-                    "predictions": "pooled over subjects" + (" and corpora" * (len(corpora) > 1)),
+                    **protocol,
+                    "predictions": "pooled over subjects" + (" and corpora" * (len(names) > 1)),
                     "selection": metrics["selection"],
                 },
                 metric_type=metric_type,
@@ -212,11 +226,11 @@ def terms_of_use(
     they are not put under this software's licence; of data, or of an included backbone, that we
     do not know we claim nothing.
     """
-    corpora = set(metrics["per_dataset"])
-    if licensed or any(map(is_licensed, corpora)):
+    names = {*metrics["per_dataset"], *trained_on(metrics)}
+    if licensed or any(map(is_licensed, names)):
         return "research"
     known_backbone = _backbone_id(config) or config.get("backbone") == OWN_BACKBONE
-    return "free" if corpora <= SYNTHETIC_DATASETS and known_backbone else "unknown"
+    return "free" if names <= SYNTHETIC_DATASETS and known_backbone else "unknown"
 
 
 def is_licensed(corpus: str) -> bool:
@@ -228,7 +242,7 @@ def _front_matter(
     metrics: Mapping[str, Any],
     config: Mapping[str, Any],
     licensed: bool,
-    dataset_id: str,
+    dataset_ids: list[str],
 ) -> ModelCardData:
     from huggingface_hub import ModelCardData
 
@@ -246,24 +260,16 @@ def _front_matter(
         pipeline_tag="other",
         tags=[*_TAGS, *(["synthetic"] if is_synthetic(metrics) else [])],
         base_model=backbone,
-        datasets=[dataset_id] if dataset_id else None,
+        datasets=dataset_ids or None,
         metrics=["accuracy", "f1", "recall"],
         **relation,
     )
 
 
-def _corpora(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Name, clips, subjects and scores of each corpus."""
-    people = metrics["per_subject"]
-    return [
-        {
-            "name": _labelled(name),
-            "num_clips": sum(row["num_clips"] for row in people if row["dataset"] == name),
-            "num_subjects": sum(row["dataset"] == name for row in people),
-            "scores": scores,
-        }
-        for name, scores in metrics["per_dataset"].items()
-    ]
+def _training_data(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Name, num_clips and num_subjects of each corpus that the saved model was trained on."""
+    sizes = metrics.get("training_data") or corpus_sizes(metrics["per_subject"])
+    return [{"name": _labelled(name), **size} for name, size in sizes.items()]
 
 
 def _labelled(corpus: str) -> str:

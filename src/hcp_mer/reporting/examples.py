@@ -39,7 +39,8 @@ def choose_examples(pairs: Any, run_folder: Path, classes: Sequence[str]) -> lis
 def _example(pairs: Any, row_of: dict, clip: Any) -> dict[str, Any]:
     row = row_of[clip.dataset, clip.subject, clip.clip_id]
     onset = None
-    if "onset_frame" in pairs.table.column_names:
+    # Of several corpora only some may have it.
+    if "onset_frame" in pairs.table.column_names and pairs.table[row]["onset_frame"]:
         onset = pairs.image(row, "onset_frame")
     return {
         "clip": f"{clip.dataset}/{clip.subject}/{clip.clip_id}",

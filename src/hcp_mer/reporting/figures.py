@@ -7,7 +7,7 @@ is also written or marked by shape, so that the figures survive a grey printer.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,27 +47,51 @@ def confusion_figure(confusion: ArrayLike, classes: Sequence[str], theme: Theme 
         confusion: (num_classes, num_classes) counts, rows true, columns predicted; with several
             seeds their mean, so not always whole numbers.
     """
-    from matplotlib.colors import LinearSegmentedColormap
-
     confusion = np.asarray(confusion, float)
     num_clips = confusion.sum(axis=1, keepdims=True)
     share = np.divide(confusion, num_clips, out=np.zeros_like(confusion), where=num_clips > 0)
     figure, (axes,) = _figure(0.85 * COLUMN_INCHES, theme)
-    shades = LinearSegmentedColormap.from_list("share", [theme.page, theme.model])
-    axes.imshow(share, cmap=shades, vmin=0, vmax=1)
     small = len(classes) > 4
-    for (row, column), count in np.ndenumerate(confusion):
-        text = _count(count) if not num_clips[row] else f"{_count(count)}\n{share[row, column]:.0%}"
-        colour = _most_legible(shades(share[row, column])[:3])
-        axes.text(
-            column, row, text, ha="center", va="center", color=colour, size=8.5 if small else 10
-        )
+
+    def text(row: int, column: int) -> str:
+        count = _count(confusion[row, column])
+        return f"{count}\n{share[row, column]:.0%}" if num_clips[row] else count
+
+    _heat_map(axes, share, text, theme, size=8.5 if small else 10)
     ticks = range(len(classes))
     axes.set_xticks(ticks, classes, rotation=40 if small else 0, ha="right" if small else "center")
     axes.set_yticks(ticks, classes)
     axes.set(xlabel="predicted", ylabel="true")
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+    return figure
+
+
+def cross_mapping_figure(
+    counts: ArrayLike,
+    num_clips: Sequence[int],
+    classes: Sequence[str],
+    units: Sequence[int],
+    theme: Theme = LIGHT,
+) -> Figure:
+    """Class by action unit: each cell says its clips and their share of the class's clips.
+
+    Args:
+        counts: (num_classes, num_units) clips that show a unit; a clip shows several, so a row's
+            shares add up to more than one. num_clips: of each class, those with any annotation.
+    """
+    counts, clips = np.asarray(counts), np.asarray(num_clips)[:, None]
+    share = np.divide(counts, clips, out=np.zeros(counts.shape), where=clips > 0)
+    height_inches = 0.7 + 0.42 * len(classes)
+    figure, (axes,) = _figure(height_inches, theme, width_inches=PAGE_INCHES)
+
+    def text(row: int, column: int) -> str:
+        return f"{counts[row, column]}\n{share[row, column]:.0%}" if counts[row, column] else ""
+
+    _heat_map(axes, share, text, theme, size=8 if len(units) <= 20 else 6.5)
+    axes.set_aspect("auto")
+    axes.set_xticks(range(len(units)), map(str, units))
+    names = [f"{name} ({number})" for name, number in zip(classes, num_clips, strict=True)]
+    axes.set_yticks(range(len(classes)), names)
+    axes.set(xlabel="action unit", ylabel="class (annotated clips)")
     return figure
 
 
@@ -167,12 +191,29 @@ def _figure(
     return figure, panels
 
 
+def _heat_map(
+    axes: Axes, share: np.ndarray, text: Callable[[int, int], str], theme: Theme, size: float
+) -> None:
+    """Cells whose colour is a share in [0, 1] and which say `text(row, column)`, size in points."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    shades = LinearSegmentedColormap.from_list("share", [theme.page, theme.model])
+    axes.imshow(share, cmap=shades, vmin=0, vmax=1)
+    for (row, column), value in np.ndenumerate(share):
+        colour = _most_legible(shades(value)[:3])
+        axes.text(column, row, text(row, column), ha="center", va="center", color=colour, size=size)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
 def _name_wide_bars(
     axes: Axes, subjects: Sequence[Mapping[str, Any]], centres: ArrayLike, num_clips: ArrayLike
 ) -> None:
     """Write a subject's name below its bar where the bar is wide enough for upright text."""
     wide = np.flatnonzero(np.asarray(num_clips) >= np.sum(num_clips) / 75)
-    names = [str(subjects[index]["subject"]) for index in wide]
+    several = len({row["dataset"] for row in subjects}) > 1
+    keys = ("dataset", "subject") if several else ("subject",)
+    names = ["/".join(str(subjects[index][key]) for key in keys) for index in wide]
     axes.set_xticks(np.asarray(centres)[wide], names, rotation=90)
     axes.tick_params(axis="x", length=0, labelsize=8)
 

@@ -15,6 +15,12 @@ import numpy as np
 from hcp_mer.errors import UserError
 from hcp_mer.files import write_whole
 from hcp_mer.reporting import figures, table
+from hcp_mer.reporting.cross_mapping import (
+    in_words,
+    matrix,
+    read_cross_mapping,
+    rows_of_sets,
+)
 from hcp_mer.reporting.scores import read_metrics
 
 if TYPE_CHECKING:
@@ -45,7 +51,8 @@ def write_report(run_folder: str | Path, examples: Sequence[Mapping[str, Any]] =
     embedded = [_embed(example) for example in examples]
     recipe = _read_recipe(run_folder)
     settings, command = how_to_reproduce(recipe)
-    drawn = _draw(metrics)
+    mapping = read_cross_mapping(run_folder)
+    drawn = _draw(metrics, mapping)
     (run_folder / "figures").mkdir(exist_ok=True)
     for name, (light, _) in drawn.items():
         write_whole(run_folder / "figures" / f"{name}.png", figures.render(light, "png"))
@@ -54,10 +61,16 @@ def write_report(run_folder: str | Path, examples: Sequence[Mapping[str, Any]] =
         summary=summary(metrics),
         verdicts=table.baseline_verdicts(metrics),
         left_out=table.left_out(metrics),
+        cross_corpus=table.is_cross_corpus(metrics),
+        trained_on=table.listed(table.trained_on(metrics)),
+        pooling=table.pooling(metrics),
+        corpora=table.corpora(metrics),
         systems=list(table.systems(metrics)),
         synthetic=table.is_synthetic(metrics),
         figures={name: [_svg_uri(figure) for figure in pair] for name, pair in drawn.items()},
         examples=embedded,
+        cross_mapping=in_words(mapping) if mapping else [],
+        prompt_sets=rows_of_sets(mapping) if mapping else [],
         recipe=recipe,
         recipe_path=RECIPE_PATH,
         settings=settings,
@@ -70,16 +83,21 @@ def write_report(run_folder: str | Path, examples: Sequence[Mapping[str, Any]] =
 
 def summary(metrics: Mapping[str, Any]) -> str:
     """The run in one sentence, with the interval of its UF1."""
-    datasets = ", ".join(metrics["per_dataset"])
+    datasets = table.listed(metrics["per_dataset"])
+    if len(metrics["per_dataset"]) > 1:
+        datasets += " pooled"
     size = f"{table.counted(metrics['num_clips'], 'clip')} of " + table.counted(
         metrics["num_subjects"], "subject"
     )
     interval = metrics["interval_95"]["uf1"]
     spread = f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+    tested = f"On {size} ({datasets}), each subject held out in turn,"
+    if table.is_cross_corpus(metrics):
+        trained = table.listed(table.trained_on(metrics))
+        tested = f"Trained on {trained} and tested on {size} ({datasets}),"
     return (
-        f"On {size} ({datasets}), each subject held out in turn, {table.MODEL_NAME} reaches "
-        f"UF1 {metrics['metrics']['uf1']:.3f}{spread} and UAR {metrics['metrics']['uar']:.3f} "
-        f"in the {metrics['task']} task."
+        f"{tested} {table.MODEL_NAME} reaches UF1 {metrics['metrics']['uf1']:.3f}{spread} and "
+        f"UAR {metrics['metrics']['uar']:.3f} in the {metrics['task']} task."
     )
 
 
@@ -100,10 +118,12 @@ def how_to_reproduce(recipe: str | None) -> tuple[str, str]:
     except yaml.YAMLError:
         content = None
     content = content if isinstance(content, dict) else {}
-    settings, dataset = content.get("recipe"), content.get("dataset")
+    settings = content.get("recipe")
     if isinstance(settings, dict):
         recipe = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-    dataset = shlex.quote(dataset) if isinstance(dataset, str) else "PAIRS"
+    dataset = _quoted(content.get("dataset")) or "PAIRS"
+    if content.get("test_dataset"):
+        dataset += f" --test_dataset {_quoted(content['test_dataset']) or 'TEST_PAIRS'}"
     command = (
         f"accelerate launch scripts/train_loso.py --recipe {RECIPE_PATH} \\\n"
         f"    --dataset {dataset} --output_dir runs/again"
@@ -111,20 +131,36 @@ def how_to_reproduce(recipe: str | None) -> tuple[str, str]:
     return recipe or "", command
 
 
-def _draw(metrics: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Each figure in the light and in the dark theme."""
+def _quoted(sources: Any) -> str:
+    """One source, or a list of them, for a shell; empty for anything else."""
+    sources = [sources] if isinstance(sources, str) else sources
+    if not isinstance(sources, list) or not all(isinstance(place, str) for place in sources):
+        return ""
+    return " ".join(map(shlex.quote, sources))
+
+
+def _draw(
+    metrics: Mapping[str, Any], mapping: Mapping[str, Any] | None
+) -> dict[str, tuple[Any, Any]]:
+    """Each figure in the light and in the dark theme; the heat map where there is a mapping."""
     systems = list(table.systems(metrics))
 
     def both(draw: Any, *data: Any) -> tuple[Any, Any]:
         return draw(*data, figures.LIGHT), draw(*data, figures.DARK)
 
-    return {
+    drawn = {
         "scores": both(figures.scores_figure, systems, table.SCORE_TITLES),
         "confusion_matrix": both(
             figures.confusion_figure, metrics["confusion_matrix"], metrics["classes"]
         ),
         "per_subject_accuracy": both(figures.subjects_figure, metrics["per_subject"]),
     }
+    if mapping:
+        units, counts = matrix(mapping)
+        own = mapping["classes"]
+        sizes, names = [row["num_clips"] for row in own], [row["label"] for row in own]
+        drawn["cross_mapping"] = both(figures.cross_mapping_figure, counts, sizes, names, units)
+    return drawn
 
 
 def _environment() -> Environment:

@@ -59,7 +59,9 @@ def write_metrics(run_folder: str | Path) -> dict[str, Any]:
         for path in sorted((run_folder / "baselines").glob("*.parquet"))
     }
     metrics = compute_metrics(predictions, baselines, task, classes)
-    metrics["left_out_by_protocol"] = read_json(run_folder / "task.json").get("dropped", {})
+    recorded = read_json(run_folder / "task.json")
+    metrics["left_out_by_protocol"] = recorded.get("dropped", {})
+    metrics |= _protocol(recorded, metrics)
     write_json(run_folder / "metrics.json", metrics)
     return metrics
 
@@ -111,6 +113,7 @@ def compute_metrics(
             str(name): _scores(subject_confusions(rows, classes))
             for name, rows in predictions.groupby("dataset")
         },
+        **_per_dataset_more(predictions, baselines, classes),
         "per_class": _per_class(confusions, classes),
         "per_subject": _per_subject(predictions),
         "branches": _branches(predictions, classes),
@@ -142,6 +145,53 @@ def subject_confusions(
     ]
     num_seeds = indices["seed"].nunique()
     return np.stack(matrices).reshape(num_seeds, -1, len(index), len(index))
+
+
+def corpus_sizes(per_subject: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """{"num_clips", "num_subjects"} of each corpus, from the rows of metrics["per_subject"]."""
+    sizes: dict[str, dict[str, int]] = {}
+    for row in per_subject:
+        size = sizes.setdefault(row["dataset"], {"num_clips": 0, "num_subjects": 0})
+        size["num_clips"] += row["num_clips"]
+        size["num_subjects"] += 1
+    return sizes
+
+
+def _protocol(recorded: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """How it was tested, and on whom the saved model was trained, from the run's task.json.
+
+    A run that does not say left one subject after the other out, and was then trained on all.
+    """
+    training_data = recorded.get("training_data", corpus_sizes(metrics["per_subject"]))
+    return {
+        "protocol": recorded.get("protocol", "leave_one_subject_out"),
+        "trained_on": list(training_data),
+        "training_data": training_data,
+    }
+
+
+def _per_dataset_more(
+    predictions: pd.DataFrame, baselines: Mapping[str, pd.DataFrame], classes: Sequence[str]
+) -> dict[str, Any]:
+    """Of each corpus: intervals over its own subjects, and the scores of the baselines.
+
+    Empty for a single corpus, whose scores are the pooled ones.
+    """
+    names = [str(name) for name in sorted(predictions["dataset"].unique())]
+    names = names if len(names) > 1 else []
+
+    def confusions(frame: pd.DataFrame, name: str) -> NDArray:
+        return subject_confusions(frame[frame["dataset"] == name], classes)
+
+    return {
+        "per_dataset_interval_95": {
+            name: _intervals(confusions(predictions, name)) for name in names
+        },
+        "per_dataset_baselines": {
+            name: {other: _scores(confusions(frame, name)) for other, frame in baselines.items()}
+            for name in names
+        },
+    }
 
 
 def _scores(confusions: NDArray) -> dict[str, float]:

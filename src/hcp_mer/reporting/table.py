@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any
+
+from hcp_mer.reporting.scores import corpus_sizes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,7 +28,12 @@ def print_scores(metrics: Mapping[str, Any], file: IO[str] | None = None) -> Non
     # Dataset and baseline names are the user's: none of their brackets may act as markup.
     console = Console(file=file, markup=False, highlight=False)
     console.print(score_table(metrics))
-    for sentence in filter(None, [left_out(metrics), *baseline_verdicts(metrics)]):
+    if len(metrics["per_dataset"]) > 1:
+        console.print()
+        console.print(corpora_table(metrics))
+    for sentence in filter(
+        None, [pooling(metrics), left_out(metrics), *baseline_verdicts(metrics)]
+    ):
         console.print(sentence)
     if not has_intervals(metrics):
         console.print(NO_INTERVAL)
@@ -44,20 +51,40 @@ def left_out(metrics: Mapping[str, Any]) -> str:
 
 def score_table(metrics: Mapping[str, Any]) -> Table:
     """Rows: the model, then each baseline. Columns: accuracy, UF1, UAR with 95 % intervals."""
+    explanation = "[low, high]: 95 % interval over subjects" if has_intervals(metrics) else ""
+    return _table(run_title(metrics), "", systems(metrics), explanation)
+
+
+def corpora_table(metrics: Mapping[str, Any]) -> Table:
+    """Rows: each corpus by itself, with its size. Columns as in `score_table`."""
+    rows = (
+        (
+            f"{corpus['name']}\n{corpus['num_clips']}/{corpus['num_subjects']}",
+            corpus["scores"],
+            corpus["intervals"],
+        )
+        for corpus in corpora(metrics)
+    )
+    title = f"{MODEL_NAME}, each corpus by itself; below its name, clips/subjects"
+    return _table(title, "corpus", rows)
+
+
+def _table(
+    title: str,
+    heading: str,
+    rows: Iterable[tuple[str, Mapping[str, float], Mapping[str, list[float] | None]]],
+    explanation: str = "",
+) -> Table:
+    """One row for each name with its scores and intervals."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    explanation = "[low, high]: 95 % interval over subjects" if has_intervals(metrics) else ""
-    table = Table(
-        title=Text(run_title(metrics)),
-        caption=Text(explanation),
-        box=box.SIMPLE_HEAD,
-    )
-    table.add_column("")
-    for title in SCORE_TITLES.values():
-        table.add_column(title, no_wrap=True)
-    for name, scores, intervals in systems(metrics):
+    table = Table(title=Text(title), caption=Text(explanation), box=box.SIMPLE_HEAD)
+    table.add_column(Text(heading), overflow="fold")
+    for score_title in SCORE_TITLES.values():
+        table.add_column(score_title, no_wrap=True)
+    for name, scores, intervals in rows:
         cells = [f"{scores[key]:.3f} {_bracket(intervals[key])}" for key in SCORE_TITLES]
         table.add_row(*(Text(cell) for cell in (name, *cells)))
     return table
@@ -71,7 +98,9 @@ def run_title(metrics: Mapping[str, Any]) -> str:
         "synthetic" if is_synthetic(metrics) else "",
         counted(metrics["num_clips"], "clip"),
         counted(metrics["num_subjects"], "subject"),
-        "LOSO",
+        f"trained on {listed(trained_on(metrics))}, tested on {listed(metrics['per_dataset'])}"
+        if is_cross_corpus(metrics)
+        else "LOSO",
         "last step",
         f"mean of {num_seeds} seeds" if num_seeds > 1 else "",
     ]
@@ -113,6 +142,54 @@ def baseline_verdicts(metrics: Mapping[str, Any]) -> list[str]:
             f"95 % interval of the difference {low:+.3f} to {high:+.3f}."
         )
     return sentences
+
+
+def corpora(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each corpus that was tested on: name, num_clips, num_subjects, scores, intervals, baselines.
+
+    `baselines` holds the scores of each, by name; it is empty where there is one corpus only.
+    """
+    sizes = corpus_sizes(metrics["per_subject"])
+    return [
+        {
+            "name": name,
+            **sizes[name],
+            "scores": scores,
+            # Runs that were scored by an earlier version have none.
+            "intervals": metrics.get("per_dataset_interval_95", {}).get(
+                name, dict.fromkeys(SCORE_TITLES)
+            ),
+            "baselines": metrics.get("per_dataset_baselines", {}).get(name, {}),
+        }
+        for name, scores in metrics["per_dataset"].items()
+    ]
+
+
+def pooling(metrics: Mapping[str, Any]) -> str:
+    """What the pooled scores of several corpora are, in a sentence; empty for one corpus."""
+    number = len(metrics["per_dataset"])
+    if number < 2:
+        return ""
+    return (
+        f"The scores over all {number} corpora pool their clips, so that a corpus counts by its "
+        "number of clips: they are not the mean over the corpora."
+    )
+
+
+def is_cross_corpus(metrics: Mapping[str, Any]) -> bool:
+    """Whether whole corpora were tested on that nothing was trained on."""
+    return metrics.get("protocol") == "cross_corpus"
+
+
+def trained_on(metrics: Mapping[str, Any]) -> list[str]:
+    """Names of the corpora that the saved model was trained on."""
+    return metrics.get("trained_on") or list(metrics["per_dataset"])
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in a sentence: "a", "a and b", "a, b and c"."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def is_synthetic(metrics: Mapping[str, Any]) -> bool:

@@ -11,19 +11,21 @@ from hcp_mer.errors import UserError
 from hcp_mer.training.recipe import Recipe
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from hcp_mer.model.image_processing_hcp_mer import HcpMerImageProcessor
     from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 
 
-def build_model(recipe: Recipe) -> HcpMerModel:
+def build_model(recipe: Recipe, groups: list[dict]) -> HcpMerModel:
     """The recipe's untrained model, in eval mode: it answers as zero-shot CLIP does.
 
+    Args: groups: of prompts, with their action-unit sets; see `fold_prompts`.
     Raises:
         UserError: the backbone is neither a folder nor reachable, or the groups do not fit it.
     """
     from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 
-    groups = recipe.prompt_groups()
     location = recipe.backbone_location()
     try:
         return HcpMerModel.from_backbone(
@@ -74,13 +76,13 @@ def build_processor(
     )
 
 
-def save_tokenizer(recipe: Recipe, folder: Path) -> None:
-    """Put the backbone's tokenizer beside a checkpoint that includes the backbone."""
+def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
+    """The backbone's tokenizer."""
     from transformers import AutoTokenizer
 
-    AutoTokenizer.from_pretrained(
-        recipe.backbone_location(), revision=recipe.backbone_revision
-    ).save_pretrained(folder)
+    return AutoTokenizer.from_pretrained(
+        recipe.backbone_location(), revision=recipe.backbone_revision, trust_remote_code=False
+    )
 
 
 def backbone_fingerprint(model: HcpMerModel) -> str:

@@ -9,13 +9,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hcp_mer.errors import UserError
+from hcp_mer.files import read_json
 from hcp_mer.model.checkpoint_hcp_mer import BACKBONE
+from hcp_mer.model.configuration_hcp_mer import HcpMerConfig
 from hcp_mer.model.head_hcp_mer import HcpMerHead
 from hcp_mer.model.image_processing_hcp_mer import HcpMerImageProcessor
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 from hcp_mer.model.vision_lora_hcp_mer import lora_state, set_lora_state
-from hcp_mer.training.run_folder import RunFolder
+from hcp_mer.training.run_folder import PROMPTS, RunFolder
 
+PROMPT_FIELDS = ("prompt_groups", "prompt_token_ids")  # of a config: what folds may differ in
 _LORA = "vision_lora."
 
 
@@ -71,6 +74,8 @@ def load_fold(
 ) -> HcpMerModel:
     """The model that was trained without one subject: the one whose answers the LOSO table has.
 
+    Its prompt groups are the fold's own, which differ from fold to fold where they were counted.
+
     Args:
         subject: the held-out subject; dataset: needed where two corpora have a subject of that
             name; seed: one of the recipe's, the first by default.
@@ -84,7 +89,10 @@ def load_fold(
             f"{run_folder} has no model/ yet, which holds what its folds share: let the run finish "
             "(the same train_loso command goes on where it was)."
         )
-    model = HcpMerModel.from_pretrained(checkpoint)
+    config = HcpMerConfig.from_pretrained(checkpoint)
+    for name, own in read_json(file.with_name(PROMPTS), PROMPT_FIELDS).items():
+        setattr(config, name, own)
+    model = HcpMerModel.from_pretrained(checkpoint, config=config)
     try:
         apply_trained_part(model, load_file(file))
     except SafetensorError as error:

@@ -1,8 +1,9 @@
-"""Leave one subject out: who is held out, and in which order the others are seen."""
+"""Who is held out, a subject or a corpus, and in which order the others are seen."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,24 +12,34 @@ from hcp_mer.errors import UserError
 
 # BatchNorm over one row fails and over two is a sign function: such a remainder is left out.
 SMALLEST_BATCH = 3
+EVERYBODY = "all"  # in place of a subject: everybody of a corpus, or of the run
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One held-out subject. A subject is (dataset, subject): corpora never share people.
+    """One held-out subject, or a whole held-out corpus: then `subject` is "all".
+
+    A subject is (dataset, subject): corpora never share people.
 
     Attributes:
-        train, test: indices into the labelled pairs; disjoint, together all of them.
+        train, test: indices into the labelled pairs; disjoint. Of a held-out subject they are
+            together all of them; of a held-out corpus `train` lacks all test corpora.
+        drawn_as: (dataset, subject) that seeds come from, where it is not the fold's own.
     """
 
     dataset: str
     subject: str
     train: np.ndarray
     test: np.ndarray
+    drawn_as: tuple[str, str] | None = None
 
     @property
     def name(self) -> str:
         return f"{self.dataset}/{self.subject}"
+
+    def seed(self, seed: int, purpose: str = "") -> int:
+        """The fold's own seed under a run's seed, see `fold_seed`."""
+        return fold_seed(seed, *(self.drawn_as or (self.dataset, self.subject)), purpose)
 
 
 def leave_one_subject_out(people: list[tuple[str, str]]) -> list[Fold]:
@@ -52,6 +63,52 @@ def leave_one_subject_out(people: list[tuple[str, str]]) -> list[Fold]:
                 f"on; at least {SMALLEST_BATCH} are needed."
             )
     return folds
+
+
+def leave_corpora_out(
+    people: list[tuple[str, str]],
+    corpora: tuple[str, ...],
+    labels: Sequence[str],
+    classes: Sequence[str],
+) -> list[Fold]:
+    """One fold for each test corpus, which all train on the clips of the other corpora.
+
+    They train on the same clips with the same seeds, those of the deployable model: it is one and
+    the same model that is asked about every test corpus, and that is saved in the end.
+
+    Args: people: (dataset, subject) of each clip; corpora: names of the test corpora; labels: the
+        class of each clip, one of `classes`.
+    Raises:
+        UserError: a test corpus without clips, too few clips to train on, or a class that only
+            test corpora show.
+    """
+    names = np.array([dataset for dataset, _ in people])
+    train = np.flatnonzero(~np.isin(names, corpora))
+    if len(train) < SMALLEST_BATCH:
+        raise UserError(
+            f"only {len(train)} clips of the training corpora have a class of the task; at least "
+            f"{SMALLEST_BATCH} are needed."
+        )
+    learnt = {labels[index] for index in train}
+    missing = [name for name in classes if name not in learnt]
+    if missing:
+        raise UserError(
+            f"no clip of class {', '.join(missing)} in the training corpora: it cannot be learnt "
+            "from them. Choose another task, or train on a corpus that has such clips."
+        )
+    folds = []
+    for corpus in sorted(corpora):
+        test = np.flatnonzero(names == corpus)
+        if not len(test):
+            raise UserError(f"no clip of the test corpus {corpus} has a class of the task.")
+        folds.append(Fold(corpus, EVERYBODY, train, test, drawn_as=(EVERYBODY, EVERYBODY)))
+    return folds
+
+
+def final_fold(folds: list[Fold]) -> Fold:
+    """What the deployable model learns from: whoever some fold trains on, held out is nobody."""
+    train = np.unique(np.concatenate([fold.train for fold in folds]))
+    return Fold(EVERYBODY, EVERYBODY, train, np.arange(0))
 
 
 def fold_seed(seed: int, dataset: str, subject: str, purpose: str = "") -> int:

@@ -4,7 +4,7 @@ Trained jointly, as the paper has it, the gate sees both branches on clips that 
 heart: a branch that memorises (the magnified apex, which shows who it is) looks as good as one
 that generalises. Here the training subjects of a fold are split in two, the branches learn from
 each half, and the gate from what they answer for the other. The held-out subject of the fold is in
-neither half.
+neither half. Prompts are the fold's in both: where they are counted, the halves do not count again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""The leave-one-subject-out run: frozen features once, folds side by side, predictions pooled."""
+"""The run over all folds: frozen features once, folds side by side, predictions pooled."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import logging
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hcp_mer.data.composite import corpora_of, joined
+from hcp_mer.data.cross_mapping import annotated_units
 from hcp_mer.data.pairs import LabelledPairs, Pairs, label_pairs
 from hcp_mer.files import write_json
 from hcp_mer.model.image_processing_hcp_mer import HcpMerImageProcessor
@@ -20,7 +21,14 @@ from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 from hcp_mer.training.assembly import backbone_fingerprint, build_model, build_processor
 from hcp_mer.training.checkpoint import load_head
 from hcp_mer.training.features import encode_pairs, read_pixels
-from hcp_mer.training.folds import Fold, fold_seed, groups_of, leave_one_subject_out
+from hcp_mer.training.fold_prompts import FoldModels, FoldPrompts, prompts_of
+from hcp_mer.training.folds import (
+    Fold,
+    final_fold,
+    groups_of,
+    leave_corpora_out,
+    leave_one_subject_out,
+)
 from hcp_mer.training.gate import refit_gates
 from hcp_mer.training.memory import num_processes_here, sets_that_fit
 from hcp_mer.training.progress import Progress
@@ -42,10 +50,14 @@ class LosoRun:
     """Everything that a run's stages share; nothing in it was trained.
 
     Attributes:
+        prompts, models: the prompt groups that training clips lead to, and the model with them;
+            `model` and `tower` have those of `final_fold`.
         features: branch → (clips, projection_dim) of the frozen tower; inputs: branch → (clips, …)
             that `tower` trains on, the features or, with LoRA, pixel values; labels: (clips,);
             subjects: (clips,) "dataset/subject"; all in the order of `labelled.rows`, which the
             folds index.
+        test_corpora: the corpora that are tested on and never trained on; none where one subject
+            after the other is left out.
     """
 
     recipe: Recipe
@@ -53,6 +65,8 @@ class LosoRun:
     pairs: Pairs
     labelled: LabelledPairs
     folds: list[Fold]
+    prompts: FoldPrompts
+    models: FoldModels
     model: HcpMerModel
     processor: HcpMerImageProcessor
     features: dict[str, Tensor]
@@ -60,6 +74,7 @@ class LosoRun:
     tower: Tower
     labels: Tensor
     subjects: np.ndarray
+    test_corpora: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -70,48 +85,104 @@ class LosoRun:
         r = self.recipe
         return Optimisation(r.epochs, r.batch_size, r.learning_rate, r.weight_decay, r.min_steps)
 
+    def model_of(self, rows: np.ndarray) -> HcpMerModel:
+        """The untrained model of whoever trains on the clips `rows`."""
+        return self.models.of(rows)
+
+    def tower_of(self, fold: Fold) -> Tower:
+        """The tower beside a fold's own prompts."""
+        return self.tower.with_model(self.model_of(fold.train))
+
     def training_set(self, fold: Fold, seed: int, shuffled: bool = False) -> TrainingSet:
-        """A fold's training clips. `shuffled` permutes their labels: the control called chance."""
+        """A fold's training clips. `shuffled` permutes their labels: the control called chance.
+
+        Its prompts stay the fold's: where they were counted, they know the right labels.
+        """
         labels = self.labels[fold.train]
         if shuffled:
-            rng = np.random.default_rng(fold_seed(seed, fold.dataset, fold.subject, "chance"))
+            rng = np.random.default_rng(fold.seed(seed, "chance"))
             labels = labels[rng.permutation(len(labels))]
         return TrainingSet(
             name=fold.name,
-            seed=fold_seed(seed, fold.dataset, fold.subject),
+            seed=fold.seed(seed),
             inputs={branch: values[fold.train] for branch, values in self.inputs.items()},
             labels=labels,
             subjects=self.subjects[fold.train],
         )
 
     def identities(self, fold: Fold) -> dict[str, list]:
-        """dataset, subject, clip_id and label of a fold's held-out clips, as table columns."""
+        """dataset, subject, clip_id and label of a fold's held-out clips, as table columns.
+
+        Each clip's own subject: in a fold that holds out a whole corpus there are many.
+        """
         rows = [self.labelled.rows[index] for index in fold.test]
-        clip_ids = self.pairs.column("clip_id")
+        ids = {name: self.pairs.column(name) for name in ("dataset", "subject", "clip_id")}
         return {
-            "dataset": [fold.dataset] * len(rows),
-            "subject": [fold.subject] * len(rows),
-            "clip_id": [clip_ids[row] for row in rows],
+            **{name: [column[row] for row in rows] for name, column in ids.items()},
             "label": [self.classes[self.labels[index]] for index in fold.test],
         }
 
+    def final_fold(self) -> Fold:
+        """What the deployable model learns from: everybody but the people of test corpora."""
+        return final_fold(self.folds)
 
-def open_run(recipe: Recipe, pairs: Pairs, folder: RunFolder, accelerator: Accelerator) -> LosoRun:
+    def protocol(self) -> dict[str, Any]:
+        """How the run was tested, and the size of each corpus that its final model trains on."""
+        everybody = _people(self.pairs, self.labelled)
+        people = [everybody[index] for index in self.final_fold().train]
+        return {
+            "protocol": "cross_corpus" if self.test_corpora else "leave_one_subject_out",
+            "training_data": {
+                corpus: {
+                    "num_clips": sum(name == corpus for name, _ in people),
+                    "num_subjects": sum(name == corpus for name, _ in set(people)),
+                }
+                for corpus in sorted({name for name, _ in people})
+            },
+        }
+
+
+def open_run(
+    recipe: Recipe,
+    pairs: Pairs,
+    folder: RunFolder,
+    accelerator: Accelerator,
+    test_pairs: Pairs | None = None,
+) -> LosoRun:
     """Prepare a run: claim its folder, label the pairs, build the model, encode all images once.
 
+    Args: test_pairs: corpora to test on, with a model trained on `pairs`; without them one subject
+        of `pairs` after the other is left out.
     Raises:
         UserError: unusable pairs, recipe, backbone or folder.
     """
+    sources, test_corpora = {"dataset": pairs.sources}, ()
+    if test_pairs is not None:
+        sources["test_dataset"] = test_pairs.sources
+        test_corpora = corpora_of(pairs, test_pairs)
+        pairs = joined([pairs, test_pairs])
     labelled = label_pairs(pairs, recipe.label_task, recipe.scheme)
-    people = list(zip(pairs.column("dataset"), pairs.column("subject")))
-    people = [people[row] for row in labelled.rows]
-    folds = leave_one_subject_out(people)
-    model = build_model(recipe).to(accelerator.device)
+    people = _people(pairs, labelled)
+    if test_corpora:
+        words = [recipe.label_task.classes[label] for label in labelled.labels]
+        folds = leave_corpora_out(people, test_corpora, words, recipe.label_task.classes)
+    else:
+        folds = leave_one_subject_out(people)
+    units = annotated_units(pairs, labelled.rows)
+    prompts = FoldPrompts(recipe.prompt_groups(), units, labelled.labels)
+    for line in prompts.check(folds):
+        if accelerator.is_main_process:
+            logger.warning(line)
+    model = build_model(recipe, prompts.groups(final_fold(folds).train)).to(accelerator.device)
+    models = FoldModels(recipe, prompts, model)
     processor = build_processor(recipe, model, pairs.settings)
     if recipe.trains_tower:  # its mistakes show before anything is claimed or encoded
         copy.deepcopy(model).add_vision_lora(recipe.vision_lora)
     with accelerator.main_process_first():  # the others find folder and features made
-        folder.claim(recipe, pairs.source, _resolved(model, processor, pairs))
+        resolved = {**_resolved(model, processor, pairs), **models.resolved(folds)}
+        if test_corpora:  # the same pairs can be shared out otherwise, or leave one subject out
+            resolved["test_corpora"] = list(test_corpora)
+        folder.claim(recipe, sources, resolved)
         cache = folder.root / "features.safetensors"
         features = encode_pairs(model, processor, pairs, labelled.rows, cache)
     inputs, tower = features, FrozenTower(model, Snapshots(folder.snapshots()))
@@ -124,6 +195,8 @@ def open_run(recipe: Recipe, pairs: Pairs, folder: RunFolder, accelerator: Accel
         pairs,
         labelled,
         folds,
+        prompts,
+        models,
         model,
         processor,
         features,
@@ -131,17 +204,21 @@ def open_run(recipe: Recipe, pairs: Pairs, folder: RunFolder, accelerator: Accel
         tower,
         labels=torch.tensor(labelled.labels),
         subjects=np.array(["/".join(person) for person in people]),
+        test_corpora=test_corpora,
     )
+
+
+def _people(pairs: Pairs, labelled: LabelledPairs) -> list[tuple[str, str]]:
+    """(dataset, subject) of each labelled clip."""
+    people = list(zip(pairs.column("dataset"), pairs.column("subject")))
+    return [people[row] for row in labelled.rows]
 
 
 def _resolved(model: HcpMerModel, processor: HcpMerImageProcessor, pairs: Pairs) -> dict[str, Any]:
     """What the recipe's paths led to: the result depends on it as on the recipe itself."""
-    tokens = json.dumps(model.config.prompt_token_ids, sort_keys=True).encode()
     return {
         "dataset_fingerprint": pairs.fingerprint(),
         "backbone_fingerprint": backbone_fingerprint(model),
-        "prompt_groups": model.config.prompt_groups,
-        "prompt_tokens_fingerprint": hashlib.sha256(tokens).hexdigest()[:16],
         "preprocessing": json.loads(processor.to_json_string()),
     }
 
@@ -163,7 +240,8 @@ def train_folds(run: LosoRun, accelerator: Accelerator) -> int:
         run.folder.fix_group_size(lambda: _group_size(run), run.recipe.fold_group)
     accelerator.wait_for_everyone()  # nobody trains before everybody has counted
     size = run.folder.group_size()
-    groups = groups_of(run.folds, size, accelerator.num_processes)
+    alike = run.prompts.variants(run.folds)  # in a stack all folds have the same prompts
+    groups = [g for folds in alike for g in groups_of(folds, size, accelerator.num_processes)]
     groups = [[fold for fold in group if fold.name in missing] for group in groups]
     groups = [group for group in groups if group]
     groups = groups[accelerator.process_index :: accelerator.num_processes]
@@ -179,7 +257,8 @@ def train_folds(run: LosoRun, accelerator: Accelerator) -> int:
         run.folder.collect(run.folds, "predictions", "predictions.parquet")
         run.folder.collect(run.folds, "chance", "baselines/chance.parquet")
         task = {"task": run.recipe.task, "classes": run.classes, "dropped": run.labelled.dropped}
-        write_json(run.folder.root / "task.json", task)
+        write_json(run.folder.root / "task.json", {**task, **run.protocol()})
+        run.folder.save_cross_mapping(run.prompts.overview(run.folds))
         run.folder.forget_shares()
         run.folder.forget_snapshots()
     return len(run.folds) - len(unfinished)
@@ -193,7 +272,10 @@ def _group_size(run: LosoRun) -> int:
         return run.recipe.fold_group
     halves = 2 if run.recipe.gate_fitting == "held_out_subjects" else 1
     sets_per_fold = (len(run.recipe.seeds) + 1) * halves
-    return max(1, sets_that_fit(run.model, num_processes_here()) // sets_per_fold)
+    alike = run.prompts.variants(run.folds)
+    models = [run.model_of(folds[0].train) for folds in alike]
+    fitting = min(sets_that_fit(model, num_processes_here()) for model in models)
+    return max(1, fitting // sets_per_fold)
 
 
 def _sets_of(run: LosoRun, fold: Fold) -> list[TrainingSet]:
@@ -209,34 +291,40 @@ def _fold_steps(run: LosoRun, sets: list[TrainingSet]) -> int:
 
 
 def _train_group(run: LosoRun, folds: list[Fold], progress: Progress) -> None:
-    """All seeds of some folds and their controls, in one stack."""
-    by_fold = [_sets_of(run, fold) for fold in folds]
-    states = iter(train_sets(run, [part for sets in by_fold for part in sets], progress))
+    """All seeds of some folds with equal prompts and their controls, in one stack."""
+    tower = run.tower_of(folds[0])
+    sets = [part for fold in folds for part in _sets_of(run, fold)]
+    states = iter(train_sets(run, tower, sets, progress))
     for fold in folds:
         own = {seed: next(states) for seed in run.recipe.seeds}
         tables = [predict_held_out(run, fold, state, seed) for seed, state in own.items()]
         chance = predict_held_out(run, fold, next(states), run.recipe.seeds[0])
-        run.folder.save_fold(fold, own, {"predictions": _concat(tables), "chance": chance})
-    run.tower.forget()
+        pooled = {"predictions": _concat(tables), "chance": chance}
+        run.folder.save_fold(fold, own, pooled, prompts_of(tower.model))
+    tower.forget()
 
 
 def train_sets(
-    run: LosoRun, sets: list[TrainingSet], progress: Progress
+    run: LosoRun, tower: Tower, sets: list[TrainingSet], progress: Progress
 ) -> list[dict[str, Tensor]]:
-    """Train one model per set by the run's recipe. Returns their trained parts."""
+    """Train one model per set by the run's recipe. Returns their trained parts.
+
+    A fold's prompts hold for all of it: where the gate is fitted on halves of the training
+    subjects, sets are not counted again in each half.
+    """
     total = _fold_steps(run, sets)
     refits = run.recipe.gate_fitting == "held_out_subjects"
-    states = run.tower.train(sets, run.optimisation, progress.stack(total // (1 + refits)))
+    states = tower.train(sets, run.optimisation, progress.stack(total // (1 + refits)))
     if refits:
         on_step = progress.stack(total - total // 2)
-        states = refit_gates(run.tower, sets, states, run.optimisation, on_step)
+        states = refit_gates(tower, sets, states, run.optimisation, on_step)
     return states
 
 
 def train_one_set(run: LosoRun, training_set: TrainingSet, what: str) -> dict[str, Tensor]:
-    """As `train_sets`, one model, with a bar of its own."""
+    """As `train_sets`, one model with the prompts of `final_fold`, with a bar of its own."""
     with Progress(_fold_steps(run, [training_set]), what) as progress:
-        (state,) = train_sets(run, [training_set], progress)
+        (state,) = train_sets(run, run.tower, [training_set], progress)
     return state
 
 
@@ -251,11 +339,12 @@ def predict_held_out(
     """
     import pandas
 
-    model = run.model
+    tower = run.tower_of(fold)
+    model = tower.model
     head = load_head(model, state)
     context = state["prompts.context"].to(model.device)
     held_out = {branch: values[fold.test] for branch, values in run.inputs.items()}
-    features = run.tower.features(state, held_out)
+    features = tower.features(state, held_out)
     output = head(features, model.encode_prompts(context))
     probabilities = output.logits.softmax(-1).cpu().double().numpy()
     name = np.array(run.classes)

@@ -29,6 +29,7 @@ _DERIVED = {
     "vision_lora",  # a key of the recipe itself: it decides how folds are trained
     "checkpoint_format",
 }
+FROM_ANNOTATIONS = "from_annotations"
 GATE_FITTINGS = ("joint", "held_out_subjects")
 MODEL_OPTIONS = tuple(name for name in HcpMerConfig.__annotations__ if name not in _DERIVED)
 
@@ -39,7 +40,10 @@ class Recipe:
 
     Attributes:
         task: "3-class", "4-class" or "7-class".
-        prompts: YAML file with each class's emotion word and action-unit sets.
+        prompts: YAML file with each class's emotion word and action-unit sets, or the word
+            "from_annotations": the class's name and, for each fold, the sets that its training
+            clips show most often (`hcp_mer.training.fold_prompts`). In a file, too, a class may
+            have `action_units: from_annotations`, and `otherwise` sets for clips without any.
         backbone: folder or Hub id of the frozen CLIP; backbone_revision pins the latter.
         scheme: label scheme for words that are no class of the task; None: named like the dataset.
         model: fields of HcpMerConfig (readings of equations, sizes, ablation switches).
@@ -97,25 +101,33 @@ class Recipe:
         return str(folder) if folder.is_dir() else self.backbone
 
     def prompt_groups(self) -> list[dict]:
-        """The groups of `prompts`, in the order of the task's classes.
+        """The groups that `prompts` names, as written, in the order of the task's classes.
 
+        Returns: {"label", "emotion", "action_units"} each; action_units are sets, or
+            FROM_ANNOTATIONS, and then the group may have "otherwise", sets.
         Raises:
             UserError: file missing, not YAML, or classes other than the task's.
         """
-        path = self.local(self.prompts)
-        groups = _read_yaml(path)
         classes = self.label_task.classes
+        if self.prompts == FROM_ANNOTATIONS:
+            written = {"action_units": FROM_ANNOTATIONS}
+            return [{"label": name, "emotion": name, **written} for name in classes]
+        path = self.local(self.prompts)
+        if not path.exists():
+            words = f"a YAML file or the word {FROM_ANNOTATIONS}"
+            raise UserError(f"prompts must be {words}; {_no_file(path)}")
+        groups = _read_yaml(path)
         if set(groups) != set(classes):
             raise UserError(
                 f"{path} must have one group for each class of {self.task} "
                 f"({', '.join(classes)}); it has {', '.join(map(str, groups)) or 'none'}."
             )
-        ordered = []
         for name in classes:
             if not isinstance(groups[name], dict):
                 raise UserError(f"{path}: {name} must have emotion and action_units.")
-            ordered.append({**groups[name], "label": name})
-            check_prompt_group(ordered[-1])
+        ordered = [{**groups[name], "label": name} for name in classes]
+        for group in ordered:
+            _check_written(group)
         return ordered
 
 
@@ -174,14 +186,33 @@ def _read_yaml(path: Path) -> dict:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError) as error:
-        beside = sorted(other.name for other in path.parent.glob("*.yaml"))
-        hint = f" Beside it lie {', '.join(beside)}." if beside else ""
-        raise UserError(f"there is no file {path}.{hint}") from error
+        raise UserError(_no_file(path)) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold keys and values, such as `task: 3-class`.")
     return content
+
+
+def _no_file(path: Path) -> str:
+    beside = sorted(other.name for other in path.parent.glob("*.yaml"))
+    hint = f" Beside it lie {', '.join(beside)}." if beside else ""
+    return f"there is no file {path}.{hint}"
+
+
+def _check_written(group: dict) -> None:
+    """Raise unless a group is whole, or leaves its sets to be counted."""
+    sets = group.get("action_units")
+    if sets == FROM_ANNOTATIONS:
+        group = dict(group)
+        otherwise = group.pop("otherwise", None)
+        group["action_units"] = [[1]] if otherwise is None else otherwise
+    elif isinstance(sets, str):
+        raise UserError(
+            f"action_units of {group['label']!r} must be sets such as [[4], [14]], or the word "
+            f"{FROM_ANNOTATIONS}; got {sets!r}."
+        )
+    check_prompt_group(group)
 
 
 def _set(settings: dict, key: str, value: Any) -> None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+PROMPTS = "prompts.json"  # in a fold's folder
+SOURCES = ("dataset", "test_dataset")  # of recipe.yaml: one place, or a list of them
 _LOCK = ".lock"
 _GROUP_SIZE = "group_size.json"
 _CHANGES_NOTHING = ("fold_group",)  # keys of a recipe that no result depends on
@@ -45,11 +47,12 @@ class RunFolder:
 
     root: Path
 
-    def claim(self, recipe: Recipe, source: str, resolved: dict[str, Any]) -> None:
+    def claim(self, recipe: Recipe, sources: dict[str, tuple], resolved: dict[str, Any]) -> None:
         """Write recipe.yaml, or check that the folder belongs to this very run.
 
-        Args: source: of the pairs; resolved: what the recipe's paths led to (prompt groups and
-            tokens, preprocessing, fingerprints of pairs and backbone), JSON.
+        Args: sources: where the pairs came from, "dataset" and perhaps "test_dataset"; resolved:
+            what the recipe's paths led to (prompt groups and tokens, preprocessing, fingerprints
+            of pairs and backbone, test corpora), JSON.
         Raises:
             UserError: it holds a run of another recipe, dataset or backbone, or other files.
         """
@@ -68,7 +71,8 @@ class RunFolder:
             )
         self._check_ours()
         self.root.mkdir(parents=True, exist_ok=True)
-        content = {"identity": identity, **settings, "dataset": source, "versions": _versions()}
+        places = {key: own[0] if len(own) == 1 else list(own) for key, own in sources.items()}
+        content = {"identity": identity, **settings, **places, "versions": _versions()}
         write_whole(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
     @contextmanager
@@ -127,9 +131,15 @@ class RunFolder:
         return self.root.joinpath("folds", *(quote(n, safe=" ").replace(".", "%2E") for n in names))
 
     def save_fold(
-        self, fold: Fold, states: dict[int, dict[str, Tensor]], tables: dict[str, pandas.DataFrame]
+        self,
+        fold: Fold,
+        states: dict[int, dict[str, Tensor]],
+        tables: dict[str, pandas.DataFrame],
+        prompts: dict[str, Any],
     ) -> None:
-        """Trained parts by seed, and tables by name; the folder appears complete or not at all."""
+        """Trained parts by seed, tables by name, and the fold's prompts: its own entries of the
+        model's config. The folder appears complete or not at all.
+        """
         final = self.fold(fold)
         partial = final.with_name(f".{final.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
@@ -138,6 +148,7 @@ class RunFolder:
             save_tensors(partial / f"trained-seed{seed}.safetensors", state)
         for name, table in tables.items():
             table.to_parquet(partial / f"{name}.parquet", index=False)
+        write_json(partial / PROMPTS, prompts)
         shutil.rmtree(final, ignore_errors=True)
         partial.replace(final)
 
@@ -185,6 +196,14 @@ class RunFolder:
 
     def is_finished(self, fold: Fold) -> bool:
         return self.fold(fold).is_dir()
+
+    def save_cross_mapping(self, content: dict[str, Any] | None) -> None:
+        """What the report draws of emotions and action units; None: the clips have none."""
+        place = self.root / "cross_mapping.json"
+        if content is None:
+            place.unlink(missing_ok=True)
+        else:
+            write_json(place, content)
 
     def take_share(self, process: int, folds: list[Fold]) -> None:
         """Write down which folds a process is to train, so that its death can be reported."""
@@ -263,6 +282,13 @@ class RunFolder:
         partial.replace(path)
 
 
+def sources_of(settings: Any) -> list[str]:
+    """Where a run's pairs came from, those to test on last, from its recipe.yaml's content."""
+    given = [settings.get(key) for key in SOURCES] if isinstance(settings, dict) else []
+    places = [place for own in given for place in (own if isinstance(own, list) else [own])]
+    return [str(place) for place in places if place]
+
+
 def _identity(settings: dict) -> str:
     recipe = {k: v for k, v in settings["recipe"].items() if k not in _CHANGES_NOTHING}
     content = json.dumps({**settings, "recipe": recipe}, sort_keys=True)
@@ -297,7 +323,7 @@ def _differences(found: dict, settings: dict) -> str:
     ]
     names += [
         f"other {key.removesuffix('_fingerprint').replace('_', ' ')}"
-        for key, value in settings.items()
-        if key != "recipe" and found.get(key) != value
+        for key in dict.fromkeys((*settings, "test_corpora"))  # not every run has the last
+        if key != "recipe" and found.get(key) != settings.get(key)
     ]
     return "; ".join(names) or "unknown"

@@ -28,6 +28,10 @@ class Tower(Protocol):
 
     model: HcpMerModel
 
+    def with_model(self, model: HcpMerModel) -> Tower:
+        """The same tower beside other prompts: `model` shares the backbone with this one's."""
+        ...
+
     def train(
         self, sets: list[TrainingSet], optimisation: Optimisation, on_step: OnStep
     ) -> list[dict[str, Tensor]]:
@@ -48,15 +52,21 @@ class FrozenTower:
 
     def __init__(self, model: HcpMerModel, snapshots: Snapshots | None = None):
         self.model, self.snapshots = model, snapshots
-        self._fast_layers: list[nn.Linear] | None = None
+        self._fast_layers: dict[str, list[nn.Linear]] = {}
+
+    def with_model(self, model: HcpMerModel) -> FrozenTower:
+        other = copy.copy(self)
+        other.model = model
+        return other
 
     def train(
         self, sets: list[TrainingSet], optimisation: Optimisation, on_step: OnStep
     ) -> list[dict[str, Tensor]]:
-        if self._fast_layers is None:  # measured once, so that all groups are trained alike
+        if not self._fast_layers:  # measured once, so that all groups are trained alike
             tokens = len(self.model.prompts.encoder.tree.tokens)
-            self._fast_layers = layers_that_gain(self.model.clip.text_model, len(sets) * tokens)
-        with swapped(self._fast_layers):
+            text = self.model.clip.text_model  # one for all that this tower was copied to
+            self._fast_layers["text"] = layers_that_gain(text, len(sets) * tokens)
+        with swapped(self._fast_layers["text"]):
             return train_stacked(self.model, sets, optimisation, on_step, self.snapshots)
 
     def forget(self) -> None:
@@ -76,6 +86,9 @@ class LoraTower:
 
     def __init__(self, model: HcpMerModel, settings: dict):
         self.model, self.settings = model, settings
+
+    def with_model(self, model: HcpMerModel) -> LoraTower:
+        return LoraTower(model, self.settings)
 
     def forget(self) -> None:
         """Folds end one by one: nothing else is kept."""
