@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from hcp_mer.reporting.table import baseline_verdicts, print_scores, run_title
+from hcp_mer.reporting.table import baseline_verdicts, labels_in_words, print_scores, run_title
 
 
 @pytest.fixture(autouse=True)
@@ -91,9 +91,14 @@ def test_brackets_in_a_name_are_printed_not_obeyed():
     assert printed(metrics(name="[red]odd")).count("[red]odd") == 2
 
 
-def test_clips_that_the_protocol_leaves_out_are_said():
-    from hcp_mer.reporting.table import left_out
-
-    metrics = {"task": "3-class", "left_out_by_protocol": {"others": 53, "fear": 1}}
-    assert left_out(metrics) == "The 3-class protocol leaves out 54 clips: others 53, fear 1."
-    assert left_out({"task": "3-class"}) == ""
+def test_counts_and_clips_that_the_protocol_leaves_out_are_said():
+    metrics = {
+        "task": "3-class",
+        "left_out_by_protocol": {"others": 53, "fear": 1},
+        "label_counts": ["casme2, 3-class (scheme paper 1.0): 90 negative; as in the table"],
+    }
+    assert labels_in_words(metrics) == [
+        "Labels: casme2, 3-class (scheme paper 1.0): 90 negative; as in the table.",
+        "The 3-class protocol leaves out 54 clips: others 53, fear 1.",
+    ]
+    assert labels_in_words({"task": "3-class"}) == []

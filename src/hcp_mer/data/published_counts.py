@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from hcp_mer.data.tasks import PROTOCOLS, LabelScheme, Task, label_of_clip
+from hcp_mer.data.tasks import PROTOCOLS, LabelScheme, Task, label_of_clip, label_scheme
+from hcp_mer.errors import UserError
+
+if TYPE_CHECKING:
+    from hcp_mer.data.pairs import LabelledPairs, Pairs
 
 # Table 4 (SMIC, CASME II, SAMM) and Table 5 (CAS(ME)³) of the paper.
 PAPER_COUNTS: dict[tuple[str, str], dict[str, int]] = {
@@ -109,6 +114,23 @@ def check_counts(
         shown = ", ".join(unused[:10]) + (", …" if len(unused) > 10 else "")
         parts.append(f"annotated but not usable: {shown}")
     return result("differs", f"not {source}: {'; '.join(parts)}")
+
+
+def count_labels(
+    pairs: Pairs, labelled: LabelledPairs, task: Task, scheme: str | None
+) -> list[CountCheck]:
+    """Of each corpus among prepared pairs that a label scheme is about, clips per class."""
+    names = pairs.column("dataset")
+    checks = []
+    for corpus in sorted({names[row] for row in labelled.rows}):
+        try:
+            words = label_scheme(scheme, corpus)
+        except UserError:
+            continue  # somebody's own pairs, labelled with the task's classes
+        of_corpus = zip(labelled.rows, labelled.labels)
+        counts = Counter(task.classes[label] for row, label in of_corpus if names[row] == corpus)
+        checks.append(check_counts(counts, corpus, task, words, scheme))
+    return checks
 
 
 def count_clips(

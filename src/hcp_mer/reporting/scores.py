@@ -61,6 +61,7 @@ def write_metrics(run_folder: str | Path) -> dict[str, Any]:
     metrics = compute_metrics(predictions, baselines, task, classes)
     recorded = read_json(run_folder / "task.json")
     metrics["left_out_by_protocol"] = recorded.get("dropped", {})
+    metrics["label_counts"] = recorded.get("label_counts", [])
     metrics |= _protocol(recorded, metrics)
     write_json(run_folder / "metrics.json", metrics)
     return metrics

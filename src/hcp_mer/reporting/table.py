@@ -32,21 +32,22 @@ def print_scores(metrics: Mapping[str, Any], file: IO[str] | None = None) -> Non
         console.print()
         console.print(corpora_table(metrics))
     for sentence in filter(
-        None, [pooling(metrics), left_out(metrics), *baseline_verdicts(metrics)]
+        None, [pooling(metrics), *labels_in_words(metrics), *baseline_verdicts(metrics)]
     ):
         console.print(sentence)
     if not has_intervals(metrics):
         console.print(NO_INTERVAL)
 
 
-def left_out(metrics: Mapping[str, Any]) -> str:
-    """The clips whose emotion the task's label scheme drops, in a sentence; empty for none."""
+def labels_in_words(metrics: Mapping[str, Any]) -> list[str]:
+    """Clips per class beside the published counts, and those that the label scheme leaves out."""
+    lines = [f"Labels: {line}." for line in metrics.get("label_counts", [])]
     words = metrics.get("left_out_by_protocol") or {}
-    if not words:
-        return ""
-    listed = ", ".join(f"{word} {number}" for word, number in words.items())
-    number = counted(sum(words.values()), "clip")
-    return f"The {metrics['task']} protocol leaves out {number}: {listed}."
+    if words:
+        listed = ", ".join(f"{word} {number}" for word, number in words.items())
+        number = counted(sum(words.values()), "clip")
+        lines.append(f"The {metrics['task']} protocol leaves out {number}: {listed}.")
+    return lines
 
 
 def score_table(metrics: Mapping[str, Any]) -> Table:

@@ -15,6 +15,7 @@ from torch import Tensor
 from hcp_mer.data.composite import corpora_of, joined
 from hcp_mer.data.cross_mapping import annotated_units
 from hcp_mer.data.pairs import LabelledPairs, Pairs, label_pairs
+from hcp_mer.data.published_counts import count_labels
 from hcp_mer.files import write_json
 from hcp_mer.model.image_processing_hcp_mer import HcpMerImageProcessor
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
@@ -256,7 +257,9 @@ def train_folds(run: LosoRun, accelerator: Accelerator) -> int:
     if accelerator.is_main_process:
         run.folder.collect(run.folds, "predictions", "predictions.parquet")
         run.folder.collect(run.folds, "chance", "baselines/chance.parquet")
+        counts = count_labels(run.pairs, run.labelled, run.recipe.label_task, run.recipe.scheme)
         task = {"task": run.recipe.task, "classes": run.classes, "dropped": run.labelled.dropped}
+        task["label_counts"] = [str(count) for count in counts]
         write_json(run.folder.root / "task.json", {**task, **run.protocol()})
         run.folder.save_cross_mapping(run.prompts.overview(run.folds))
         run.folder.forget_shares()
