@@ -26,6 +26,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def main() -> None:
+    from hcp_mer.data.corpora import READERS
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -33,7 +35,7 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, default=default, help="what is to be trained")
     parser.add_argument("--backbone", help="Hub id or folder, in place of the recipe's")
     parser.add_argument("--dataset", help="pairs, as train_loso takes them")
-    parser.add_argument("--corpus", choices=["casme2"], help="its layout on disk")
+    parser.add_argument("--corpus", choices=[*READERS], help="its layout on disk")
     parser.add_argument("--data_dir", type=Path, help="the corpus, unpacked")
     parser.add_argument("--scheme", help="label scheme, where the dataset's name does not say it")
     parser.add_argument(

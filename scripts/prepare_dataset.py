@@ -3,40 +3,97 @@ r"""From a corpus as it was unpacked to pairs: magnified apex and optical flow o
     python scripts/prepare_dataset.py --corpus casme2 --data_dir CASME2 --output_dir pairs/casme2
     make demo        # the same on a procedural corpus, in a minute
 
-What could not be used, and why, is printed and written to problems.json.
+`--check` reads everything and writes nothing but check.json. Your own clips: `--corpus folder`,
+whose template `--corpus folder --init DIR` writes. What could not be used, and why, is printed and
+written to problems.json; a preparation that was stopped goes on where it was.
 `--debug` shows the traceback of a mistake that otherwise ends in one line.
 """
 
 import argparse
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from hcp_mer.errors import UserError, run_script
 
+SHOWN = 10  # problems
+
 
 def main() -> None:
+    from hcp_mer.data.corpora import READERS, read_corpus
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--corpus", choices=["casme2"], required=True, help="its layout on disk")
-    parser.add_argument("--data_dir", type=Path, required=True, help="the corpus, unpacked")
-    parser.add_argument("--output_dir", type=Path, required=True, help="new folder for pairs")
+    parser.add_argument("--corpus", choices=[*READERS], required=True, help="its layout on disk")
+    parser.add_argument("--data_dir", type=Path, help="the corpus, unpacked")
+    parser.add_argument("--output_dir", type=Path, help="new folder for pairs")
+    parser.add_argument("--init", type=Path, help="write a template of a folder corpus there")
+    parser.add_argument("--check", action="store_true", help="look at everything, make nothing")
     parser.add_argument("--name", help="value of the column dataset (default: the corpus)")
-    parser.add_argument("--image_size", type=int, default=224, help="side of the pairs, px")
-    parser.add_argument("--alpha", type=float, help="magnification of the apex, 1 for none")
+    parser.add_argument("--scheme", help="label scheme or protocol for the counts that are printed")
     parser.add_argument("--num_proc", type=int, default=2, help="processes")
+    made = parser.add_argument_group("how pairs are made")
+    made.add_argument("--image_size", type=int, default=224, help="side of the pairs, px")
+    made.add_argument("--alpha", type=float, help="magnification of the apex, 1 for none")
+    made.add_argument(
+        "--face",
+        choices=["none", "given", "cascade", "yunet"],
+        help="who finds the face; none: the frames are face crops (default where they are)",
+    )
+    made.add_argument("--face_weights", help="model file of --face yunet")
+    made.add_argument("--centre_crop", action="store_true", help="where no face is found")
+    made.add_argument("--mask_eyes", action="store_true", help="leave blinks out of the flow")
+    made.add_argument(
+        "--register",
+        action=argparse.BooleanOptionalAction,
+        help="move the apex onto the onset before flow is measured",
+    )
     args = parser.parse_args()
+    check_arguments(args)
+    if args.init:
+        from hcp_mer.data.folder_template import write_template
+
+        write_template(args.init)
+        print(f"wrote a template to {args.init}: fill in metadata.csv, see README.txt there")
+        return
+
+    reading = read_corpus(args.corpus, args.data_dir, args.name)
+    if args.check:
+        from hcp_mer.data.check import check_corpus, print_check
+
+        found = check_corpus(reading, args.output_dir, args.num_proc, args.scheme).to_dict()
+        print_check(found)
+        sys.exit(0 if found["usable"] else 2)
+    if args.face == "none":  # the user's word that these are crops
+        bare = tuple(replace(record, face=None) for record in reading.records)
+        reading = replace(reading, records=bare, whole_frames=False)
+    prepare(reading, args)
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    if args.init and args.corpus != "folder":
+        raise UserError("--init writes a template of your own corpus: give --corpus folder.")
+    needed = ["data_dir"] if args.check else ["data_dir", "output_dir"]
+    missing = [name for name in needed if getattr(args, name) is None]
+    if missing and not args.init:
+        raise UserError(f"--{' and --'.join(missing)} must be given.")
     if args.image_size < 32 or args.num_proc < 1:
         raise UserError("--image_size must be at least 32 and --num_proc at least 1.")
 
+
+def prepare(reading, args: argparse.Namespace) -> None:
     from hcp_mer.data.builders import PROBLEMS, prepare_pairs
-    from hcp_mer.data.casme2 import read_casme2
+    from hcp_mer.data.check import count_classes
     from hcp_mer.model.motion_hcp_mer import MotionSettings
+    from hcp_mer.motion.face import FaceSettings
     from hcp_mer.motion.pair import PairSettings
 
-    motion = MotionSettings() if args.alpha is None else MotionSettings(alpha=args.alpha)
-    settings = PairSettings(image_size=args.image_size, motion=motion)
-    reading = read_casme2(args.data_dir, name=args.name or args.corpus)
+    chosen = {"alpha": args.alpha, "register": args.register, "mask_eyes": args.mask_eyes}
+    motion = MotionSettings(**{key: value for key, value in chosen.items() if value is not None})
+    face = FaceSettings(args.face or "none", args.face_weights, args.centre_crop)
+    settings = PairSettings(image_size=args.image_size, motion=motion, face=face)
     start = time.perf_counter()
     done = prepare_pairs(reading, args.output_dir, settings, num_proc=args.num_proc)
     seconds = time.perf_counter() - start
@@ -45,9 +102,13 @@ def main() -> None:
     speed = "" if done.reused else f", {done.num_pairs / seconds:.1f} clips/s"
     spotted = f"{done.num_spotted} apexes spotted"
     print(f"{verb} {done.num_pairs} pairs in {done.folder} ({spotted}{speed})")
+    if done.work:
+        print(done.work)
+    for count in count_classes(done.reading, args.scheme)[0]:
+        print(count)
     if done.problems:
         print(f"left out or noteworthy, {len(done.problems)}; all in {done.folder / PROBLEMS}:")
-    for problem in done.problems[:10]:
+    for problem in done.problems[:SHOWN]:
         place = " ".join(str(part) for part in (problem.file, problem.clip) if part)
         row = f" row {problem.row}" if problem.row else ""
         print(f"  {place}{row}: {problem.reason}")

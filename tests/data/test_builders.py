@@ -2,17 +2,25 @@
 
 import json
 import logging
+import subprocess
+import sys
+from dataclasses import replace
 
 import datasets
 import numpy as np
 import pytest
+from PIL import Image
 
-from hcp_mer.data.builders import PROBLEMS, prepare_pairs
+from hcp_mer.data import builders
+from hcp_mer.data.builders import ALIGNED_SHEET, NO_FACE_SHEET, PROBLEMS, prepare_pairs
 from hcp_mer.data.casme2 import read_casme2
+from hcp_mer.data.check import check_corpus
+from hcp_mer.data.pair_rows import make_row
 from hcp_mer.data.pairs import load_pairs
 from hcp_mer.data.synthetic.corpus import write_corpus
 from hcp_mer.errors import UserError
 from hcp_mer.model.motion_hcp_mer import motion_pair, resize_frame
+from hcp_mer.motion import face, pair
 from hcp_mer.motion.pair import PairSettings
 
 SETTINGS = PairSettings(image_size=64)
@@ -125,6 +133,68 @@ def test_a_killed_preparation_leaves_no_manifest(reading, tmp_path, monkeypatch,
     assert prepare_pairs(reading, folder, SETTINGS).num_pairs == 8
 
 
+def test_a_stopped_preparation_goes_on_where_it_was(reading, tmp_path, monkeypatch):
+    monkeypatch.setattr(builders, "_PART_CLIPS", 2)
+    made = []
+
+    def counted(record, settings):
+        if len(made) == 5:
+            raise KeyboardInterrupt
+        made.append(record.clip_id)
+        return make_row(record, settings)
+
+    folder = tmp_path / "pairs"
+    with monkeypatch.context() as patch:
+        patch.setattr(builders, "make_row", counted)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_pairs(reading, folder, SETTINGS)
+        first, made[:] = list(made), []
+        assert prepare_pairs(reading, folder, SETTINGS).num_pairs == 8
+    assert (len(first), len(made)) == (5, 4)  # the part that was begun is made again
+    whole = prepare_pairs(reading, tmp_path / "whole", SETTINGS)
+    assert whole.num_pairs == 8
+    assert load_pairs(folder).fingerprint() == load_pairs(tmp_path / "whole").fingerprint()
+
+
+def test_a_check_may_stand_in_the_folder_before(reading, tmp_path):
+    check_corpus(reading, tmp_path / "pairs")
+    assert prepare_pairs(reading, tmp_path / "pairs", SETTINGS).num_pairs == 8
+    assert (tmp_path / "pairs" / "check.json").is_file()
+
+
+def test_a_cameras_whole_frames_are_refused_until_somebody_finds_the_face(reading, tmp_path):
+    raw = replace(reading, whole_frames=True)
+    with pytest.raises(UserError, match="shows more than a face: say --face cascade"):
+        prepare_pairs(raw, tmp_path / "pairs", SETTINGS)
+    assert not (tmp_path / "pairs").exists()
+
+
+def test_clips_without_a_face_are_shown_on_a_sheet(reading, tmp_path, monkeypatch):
+    nobody = reading.records[3].frames.path(reading.records[3].onset)
+    find = pair.find_alignment
+
+    def blind(frame, path, *arguments):
+        if path == nobody:
+            raise face.FaceError("no face found")
+        return find(frame, path, *arguments)
+
+    settings = replace(SETTINGS, face=face.FaceSettings("given"))
+    box = face.Face(box=(4.0, 4.0, 56.0, 56.0))
+    given = replace(reading, records=tuple(replace(record, face=box) for record in reading.records))
+    monkeypatch.setattr(pair, "find_alignment", blind)
+    folder = tmp_path / "pairs"
+    assert prepare_pairs(given, folder, settings).num_pairs == 7
+    sizes = []
+    for name in (NO_FACE_SHEET, ALIGNED_SHEET):
+        with Image.open(folder / name) as sheet:
+            sizes.append(sheet.size)
+    assert 100 < sizes[0][0] < sizes[1][0]  # one thumbnail, and six in a row
+    assert json.loads((folder / PROBLEMS).read_text())[0]["reason"] == "no face found"
+    assert set(load_pairs(folder).column("alignment")) == {"given"}
+    table = datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
+    assert len(table) == 7  # the sheet is no part of the dataset
+
+
 def test_a_users_data_folder_is_never_touched(reading, tmp_path):
     """A manifest-less folder that looks a little like ours: `data` and a README."""
     precious = tmp_path / "data" / "Cropped" / "img1.jpg"
@@ -143,3 +213,20 @@ def test_a_damaged_manifest_is_one_line(reading, tmp_path):
     for use in (lambda: prepare_pairs(reading, folder, SETTINGS), lambda: load_pairs(folder)):
         with pytest.raises(UserError, match=r"pairs\.json is damaged"):
             use()
+
+
+def test_processes_start_although_threads_of_opencv_are_at_work_here(corpus, tmp_path):
+    """In a process of its own: a worker that waits for those threads would wait forever."""
+    code = f"""
+import cv2, numpy, sys
+from hcp_mer.data.builders import prepare_pairs
+from hcp_mer.data.casme2 import read_casme2
+from hcp_mer.motion.pair import PairSettings
+cv2.setNumThreads(4)
+cv2.GaussianBlur(numpy.zeros((2000, 2000, 3), numpy.float32), (0, 0), 9)
+done = prepare_pairs(read_casme2({str(corpus)!r}), sys.argv[1], PairSettings(image_size=64), 2)
+print(done.num_pairs, cv2.getNumThreads())
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "pairs")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout.split() == ["8", "4"]

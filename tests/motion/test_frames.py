@@ -152,3 +152,33 @@ def test_a_rotation_in_the_exif_is_applied(tmp_path):
     assert frame.shape == (30, 20, 3)
     assert frame[:10].min() == 255
     assert frame[10:].max() == 0
+
+
+def test_width_and_height_are_those_of_the_decoded_frame_and_read_from_the_header(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = save(tmp_path / "1.png", np.zeros((20, 30, 3)))
+    lying = save(tmp_path / "2.png", np.zeros((20, 30, 3)), exif=exif)
+    grey = save(tmp_path / "3.png", np.zeros((5, 7)))
+    frames = FrameSequence((1, 2, 3), (upright, lying, grey))
+    grey.write_bytes(grey.read_bytes()[:45])  # the pixels are gone
+    for number, extent_px in ((1, (30, 20)), (2, (20, 30)), (3, (7, 5))):
+        assert frames.extent_px(number) == extent_px
+    grey.write_bytes(b"")
+    with pytest.raises(FrameError, match=r"3\.png is empty"):
+        frames.extent_px(3)
+    with pytest.raises(FrameError, match="frame 4 is missing"):
+        frames.extent_px(4)
+
+
+def test_a_clip_of_a_long_recording_is_the_frames_between_two_numbers(folder):
+    frames = FrameSequence.from_folder(folder, PATTERN)
+    assert frames.between(3, 9).numbers == (9,)
+    assert frames.between(2, 10) == frames
+    assert frames.between(2, 9).files == (folder / "img2.png", folder / "img9.png")
+    assert len(frames.between(11, 5)) == 0
+
+
+def test_an_example_stands_in_for_the_pattern_where_no_file_is_named_like_it(folder):
+    with pytest.raises(FrameError, match=r"is named like frame_0001\.png\.$"):
+        FrameSequence.from_folder(folder, re.compile(r"frame(\d+)\.jpg"), "frame_0001.png")

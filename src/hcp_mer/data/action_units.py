@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from hcp_mer.errors import UserError
 from hcp_mer.model.action_units_hcp_mer import ACTION_UNIT_NAMES
 
-_SEPARATOR = re.compile(r"[+,;&/\s]+|or|and", re.IGNORECASE)
+_SEPARATOR = re.compile(r"[+,;&/、\s]+|or|and|或|和", re.IGNORECASE)
+_NOTHING = ("", "?", "-", "nan")
 # A unit as coders write it: AU? side? number intensity? doubt?, e.g. "AU4", "R14A", "T23", "12?".
 _UNIT = re.compile(r"(?:AU)?(?P<side>[LRTB]?)(?P<number>\d{1,2})[A-E]?\??", re.IGNORECASE)
 
@@ -16,12 +18,13 @@ def parse_action_units(cell: object) -> tuple[str, ...]:
     """The action units in an annotation cell, in the order written, each once.
 
     Sides are kept (L left, R right, T top, B bottom); intensity letters and question marks are
-    not. `or` joins alternatives of the coder: all of them are returned.
+    not. `or` joins alternatives of the coder: all of them are returned. Characters may be
+    full-width, as Chinese keyboards type them.
 
     Args:
         cell: a spreadsheet's cell: 12, 12.0, "4+L12", "R14A or 12", "?", "" or None.
     Returns:
-        for example ("4", "L12"); empty where the cell is empty, "/" or "?".
+        for example ("4", "L12"); empty where the cell is empty, "/", "-" or "?".
     Raises:
         UserError: something that is no unit, or a number that FACS does not have.
     """
@@ -29,8 +32,8 @@ def parse_action_units(cell: object) -> tuple[str, ...]:
         cell = int(cell)
     text = "" if cell is None or cell != cell else str(cell).strip()
     units = []
-    for token in _SEPARATOR.split(text):
-        if token in ("", "?"):
+    for token in _SEPARATOR.split(unicodedata.normalize("NFKC", text)):
+        if token.lower() in _NOTHING:
             continue
         match = _UNIT.fullmatch(token)
         if match is None:

@@ -6,21 +6,39 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import datasets
 import numpy as np
+from tqdm import tqdm
 
+from hcp_mer.data.check import CHECK
+from hcp_mer.data.pair_rows import make_row
 from hcp_mer.data.pairs import MANIFEST, read_manifest
 from hcp_mer.data.records import ClipRecord, CorpusReading, Problem
 from hcp_mer.errors import UserError
 from hcp_mer.files import read_json, write_json, write_whole
-from hcp_mer.motion.pair import PairSettings, make_pair
+from hcp_mer.motion.contact_sheet import MOST_THUMBNAILS, contact_sheet
+from hcp_mer.motion.face import CROPPED_ALREADY
+from hcp_mer.motion.pair import PairSettings
 
 PROBLEMS = "problems.json"
-_FORMAT = 1  # of the pairs; a change makes every prepared folder be prepared again
+NO_FACE_SHEET = "no_face_found.png"
+ALIGNED_SHEET = "aligned_faces.png"  # crosses where every subject's eyes must be
+_BUILDING = ".building"
+_FORMAT = 2  # of the pairs; a change makes every prepared folder be prepared again
+_PART_CLIPS = 32  # what a stopped preparation loses at most
+_SHARD_CLIPS = 1000
+# Of a row while it is made; what is written has none of them.
+_NOTES = {
+    "problem": datasets.Value("string"),
+    "no_face": datasets.Value("bool"),
+    "seconds": datasets.Value("float32"),
+    "decoding_seconds": datasets.Value("float32"),
+    "decoded": datasets.Value("int32"),
+}
 
 
 @dataclass
@@ -56,8 +74,9 @@ class MicroExpressionPairs(datasets.GeneratorBasedBuilder):
                     "apex": datasets.Value("int32"),
                     "offset": datasets.Value("int32"),
                     "apex_source": datasets.Value("string"),
+                    "alignment": datasets.Value("string"),
                     "flow_scale_px": datasets.Value("float32"),
-                    "problem": datasets.Value("string"),
+                    **_NOTES,
                 }
             )
         )
@@ -70,65 +89,31 @@ class MicroExpressionPairs(datasets.GeneratorBasedBuilder):
         cv2.setNumThreads(1)  # processes are the parallelism; threads would only fight over cores
         for record in records:
             key = f"{record.dataset}/{record.subject}/{record.clip_id}"
-            yield key, _example(record, self.config.settings)
-
-
-def _example(record: ClipRecord, settings: PairSettings) -> dict:
-    row = {
-        "emotion": record.emotion,
-        "subject": record.subject,
-        "dataset": record.dataset,
-        "clip_id": record.clip_id,
-        "action_units": list(record.action_units),
-        "onset": record.onset,
-        "offset": record.offset,
-    }
-    images = dict.fromkeys(("magnified", "flow", "onset_frame"))
-    try:
-        pair = make_pair(record.frames, record.onset, record.apex, record.offset, settings)
-    except (UserError, OSError, cv2.error) as error:
-        return {
-            **row,
-            **images,
-            "apex": record.apex,
-            "apex_source": None,
-            "flow_scale_px": None,
-            "problem": " ".join(str(error).split()),
-        }
-    images = {
-        "magnified": _png(pair.magnified),
-        "flow": _png(pair.flow_image),
-        "onset_frame": _png(pair.onset_frame),
-    }
-    return {
-        **row,
-        **images,
-        "apex": pair.apex,
-        "apex_source": pair.apex_source,
-        "flow_scale_px": pair.flow_scale_px,
-        "problem": None,
-    }
-
-
-def _png(image: np.ndarray) -> dict:
-    """Lossless: the pair that trains must be the pair that inference computes."""
-    _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    return {"bytes": encoded.tobytes(), "path": None}
+            yield key, make_row(record, self.config.settings)
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What `prepare_pairs` did: how many pairs lie in `folder`, what was left out, what for.
+    """What `prepare_pairs` did.
 
-    `reused`: they were there already; `replaced`: other ones were there before.
+    Attributes:
+        num_pairs, num_spotted: pairs in `folder`, and how many of their apexes were spotted.
+        reused: the pairs were there already; replaced: other ones were there before.
+        reading: the clips that the pairs are of, and the others.
+        work: what it took per frame and clip, in words; empty where nothing was made.
     """
 
     folder: Path
     num_pairs: int
     num_spotted: int
-    problems: tuple[Problem, ...]
+    reading: CorpusReading
     reused: bool
     replaced: bool = False
+    work: str = ""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return self.reading.problems
 
 
 def prepare_pairs(
@@ -139,28 +124,32 @@ def prepare_pairs(
 ) -> Preparation:
     """Write the pairs of a corpus as parquet, with a manifest, a problems report and a card.
 
-    A folder that already holds the same pairs is left as it is. The manifest is written last: a
-    killed run leaves none, and the next one starts over.
+    A folder that already holds the same pairs is left as it is; a preparation that was stopped
+    goes on where it was. The manifest is written last.
 
     Raises:
-        UserError: no clip is usable, or `output_dir` holds something else.
+        UserError: no clip is usable, faces are to be found first, or `output_dir` holds something
+            else.
     """
     settings = settings or PairSettings()
+    _check_usable(reading, settings)
     folder = Path(output_dir)
-    fingerprint = _fingerprint(reading, settings)
     manifest_path = folder / MANIFEST
+    fingerprint = _fingerprint(reading.records, settings, reading.problems)
     replaced = manifest_path.is_file()
     if replaced:
         manifest = read_manifest(folder)
         if manifest["fingerprint"] == fingerprint and (folder / PROBLEMS).is_file():
             problems = tuple(Problem(**p) for p in read_json(folder / PROBLEMS))
             counts = manifest["num_pairs"], manifest["num_spotted"]
-            return Preparation(folder, *counts, problems, reused=True)
-    elif folder.is_dir() and any(folder.iterdir()) and not (folder / _BUILDING).is_dir():
+            return Preparation(folder, *counts, _prepared(reading, folder, problems), reused=True)
+    elif not (folder / _BUILDING).is_dir() and _holds_other_things(folder):
         raise UserError(f"{folder} holds other things than prepared pairs; give an empty folder.")
     (folder / _BUILDING).mkdir(parents=True, exist_ok=True)  # marks the folder as ours
     manifest_path.unlink(missing_ok=True)
-    table, problems = _build(reading, folder / _BUILDING, settings, num_proc)
+    rows = _build(reading.records, folder / _BUILDING, settings, num_proc)
+    table, problems = _split(rows, folder)
+    problems = (*reading.problems, *problems)
     _write_parquet(table, folder / "data")
     num_spotted = list(table["apex_source"]).count("spotted")
     write_json(folder / PROBLEMS, [problem.to_dict() for problem in problems])
@@ -172,58 +161,150 @@ def prepare_pairs(
         "settings": settings.to_dict(),
     }
     write_json(manifest_path, manifest)
+    work = _work(rows)
     shutil.rmtree(folder / _BUILDING)
-    return Preparation(folder, len(table), num_spotted, problems, reused=False, replaced=replaced)
+    prepared = _prepared(reading, folder, problems)
+    return Preparation(folder, len(table), num_spotted, prepared, False, replaced, work)
 
 
-_BUILDING = ".building"
+def _check_usable(reading: CorpusReading, settings: PairSettings) -> None:
+    if not reading.records:
+        first = reading.problems[0].reason if reading.problems else "the annotation has no rows"
+        raise UserError(f"no clip is usable; the first of {len(reading.problems)}: {first}")
+    if settings.face.detector != "none":
+        return
+    if any(record.face for record in reading.records):
+        raise UserError(
+            "the clips say where their faces are: --face given takes that, --face none takes the "
+            "frames as they are."
+        )
+    if reading.whole_frames:
+        frame = reading.records[0].frames.path(reading.records[0].onset)
+        raise UserError(
+            f"{frame} shows more than a face: say --face cascade (offline) or --face yunet "
+            "--face_weights FILE to find it, or give the corpus's cropped frames."
+        )
+
+
+def _holds_other_things(folder: Path) -> bool:
+    return folder.is_dir() and bool({path.name for path in folder.iterdir()} - {CHECK})
 
 
 def _build(
-    reading: CorpusReading, cache: Path, settings: PairSettings, num_proc: int
-) -> tuple[datasets.Dataset, tuple[Problem, ...]]:
-    for left_over in cache.iterdir():  # of a run that was killed
-        shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
-    builder = MicroExpressionPairs(
-        dataset_name="micro_expression_pairs",
-        cache_dir=str(cache),
-        records=reading.records,
-        settings=settings,
-    )
-    builder.download_and_prepare(num_proc=min(num_proc, len(reading.records)))
-    rows = builder.as_dataset("train")
+    records: tuple[ClipRecord, ...], cache: Path, settings: PairSettings, num_proc: int
+) -> datasets.Dataset:
+    """A row per clip. Parts that an earlier, stopped preparation finished are taken from disk."""
+    parts = [records[i : i + _PART_CLIPS] for i in range(0, len(records), _PART_CLIPS)]
+    tables = []
+    datasets.disable_progress_bars()  # one bar over all parts says more than one for each
+    # Threads of OpenCV that are at work here do not live on in a forked process, which then waits
+    # for them forever.
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with tqdm(total=len(records), desc="pairs", unit="clip", disable=None) as bar:
+            for part in parts:
+                place = cache / _fingerprint(part, settings)
+                builder = MicroExpressionPairs(
+                    dataset_name="pairs", cache_dir=str(place), records=part, settings=settings
+                )
+                builder.download_and_prepare(num_proc=min(num_proc, len(part)))
+                tables.append(builder.as_dataset("train"))
+                bar.update(len(part))
+    finally:
+        cv2.setNumThreads(threads)
+    return datasets.concatenate_datasets(tables)
+
+
+def _split(rows: datasets.Dataset, folder: Path) -> tuple[datasets.Dataset, tuple[Problem, ...]]:
+    """The pairs, and the problems of the other clips.
+
+    Raises:
+        UserError: there is no pair.
+    """
     failed = [index for index, problem in enumerate(rows["problem"]) if problem is not None]
-    problems = [
+    told = ["dataset", "subject", "clip_id", "problem"]
+    problems = tuple(
         Problem(row["dataset"], None, f"{row['subject']}/{row['clip_id']}", row["problem"])
-        for row in rows.select(failed).select_columns(["dataset", "subject", "clip_id", "problem"])
-    ]
+        for row in rows.select(failed).select_columns(told)
+    )
     kept = sorted(set(range(len(rows))) - set(failed))
+    faceless = [index for index, no_face in enumerate(rows["no_face"]) if no_face]
+    alignments = rows["alignment"]
+    aligned = [index for index in kept if alignments[index] != CROPPED_ALREADY]
+    _write_sheet(rows, faceless, folder / NO_FACE_SHEET)
+    _write_sheet(rows, aligned[:MOST_THUMBNAILS], folder / ALIGNED_SHEET, eyes=True)
     if not kept:
-        raise UserError(f"no clip is usable; the first of {len(problems)}: {problems[0].reason}")
-    table = rows.select(kept).remove_columns("problem")
-    return table, (*reading.problems, *problems)
+        sheet = f" (see {folder / NO_FACE_SHEET})" if faceless else ""
+        raise UserError(
+            f"no clip is usable; the first of {len(problems)}: {problems[0].reason}{sheet}"
+        )
+    return rows.select(kept).remove_columns(list(_NOTES)), problems
 
 
-def _write_parquet(table: datasets.Dataset, folder: Path, shard_clips: int = 1000) -> None:
+def _write_sheet(rows: datasets.Dataset, chosen: list[int], path: Path, eyes: bool = False) -> None:
+    """A picture of some clips' onset frames; none of an earlier preparation stays."""
+    path.unlink(missing_ok=True)
+    if not chosen:
+        return
+    shown = rows.select(chosen).select_columns(["subject", "clip_id", "onset_frame"])
+    entries = [(f"{r['subject']}/{r['clip_id']}", np.array(r["onset_frame"])) for r in shown]
+    contact_sheet(entries, path, eyes)
+
+
+def _work(rows: datasets.Dataset) -> str:
+    """How long a frame's decoding and a clip's motion took, summed over processes."""
+    clips, frames, decoding = len(rows), sum(rows["decoded"]), sum(rows["decoding_seconds"])
+    motion_ms = 1000 * (sum(rows["seconds"]) - decoding) / clips
+    per_frame_ms = 1000 * decoding / max(frames, 1)
+    return (
+        f"per clip {frames / clips:.1f} frames decoded, {per_frame_ms:.1f} ms each, and "
+        f"{motion_ms:.0f} ms for face, motion and encoding (in one process)"
+    )
+
+
+def _prepared(reading: CorpusReading, folder: Path, problems: tuple[Problem, ...]) -> CorpusReading:
+    """The reading with the clips that became pairs."""
+    import pyarrow.parquet as pq
+
+    keys = ["dataset", "subject", "clip_id"]
+    made = {
+        tuple(row.values())
+        for shard in sorted((folder / "data").glob("*.parquet"))
+        for row in pq.read_table(shard, columns=keys).to_pylist()
+    }
+    lost = dict(reading.lost)
+    records = []
+    for record in reading.records:
+        if (record.dataset, record.subject, record.clip_id) in made:
+            records.append(record)
+        else:
+            lost[f"{record.subject}/{record.clip_id}"] = record.emotion
+    return replace(reading, records=tuple(records), problems=problems, lost=lost)
+
+
+def _write_parquet(table: datasets.Dataset, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for old in folder.glob("train-*-of-*.parquet"):
         old.unlink()
-    num_shards = -(-len(table) // shard_clips)
+    num_shards = -(-len(table) // _SHARD_CLIPS)
     for index in range(num_shards):
         shard = table.shard(num_shards, index, contiguous=True)
         shard.to_parquet(folder / f"train-{index:05d}-of-{num_shards:05d}.parquet")
 
 
-def _fingerprint(reading: CorpusReading, settings: PairSettings) -> str:
+def _fingerprint(
+    records: tuple[ClipRecord, ...], settings: PairSettings, problems: tuple[Problem, ...] = ()
+) -> str:
     """Changes with the annotation, with any frame's size or date, and with the settings."""
     digest = hashlib.sha256(f"{_FORMAT} {json.dumps(settings.to_dict(), sort_keys=True)}".encode())
-    for problem in reading.problems:
+    for problem in problems:
         digest.update(json.dumps(problem.to_dict(), sort_keys=True).encode())
-    for record in reading.records:
+    for record in records:
         annotation = (record.dataset, record.subject, record.clip_id, record.onset, record.apex)
-        annotation += (record.offset, record.action_units, record.emotion)
+        annotation += (record.offset, record.action_units, record.emotion, record.face)
         digest.update(repr(annotation).encode())
-        for path in record.frames.paths:
+        for path in record.frames.files:
             stat = path.stat()
             digest.update(f"{path}{stat.st_size}{stat.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]

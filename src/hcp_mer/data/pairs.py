@@ -163,9 +163,10 @@ def label_pairs(pairs: Pairs, task: Task, scheme: str | None = None) -> Labelled
             name = label_of_clip(word, task, scheme, *clip)
         except UserError as error:
             same = [c for c in clips if emotion_word(c[0]) == word and c[1] == clip[0]]
+            known = " | ".join((*SCHEMES, *PROTOCOLS))
             raise UserError(
                 f"{error} It stands at {len(same)} clip(s), first at {'/'.join(clip[1:])}; if "
-                f"these are another corpus's words, say --scheme {' | '.join((*SCHEMES, *PROTOCOLS))}."
+                f"these are another corpus's words, say --scheme {known}."
             ) from error
         if name is None:
             dropped[word] += 1

@@ -75,7 +75,7 @@ class Backbone:
         """The recipe's untrained model, which answers as this CLIP does, zero-shot."""
         from hcp_mer.training.assembly import build_model
 
-        return build_model(self.recipe)
+        return build_model(self.recipe, self._groups())
 
     def check_place(self) -> Verdict:
         """Where it is; a Hub id that is not in the cache yet is fetched, as training would."""
@@ -230,6 +230,12 @@ class Backbone:
             return look(told, "fine if you trained or converted it; if not, " + self._mend())
         return wrong(told, self._mend())
 
+    def _groups(self) -> list[dict]:
+        """The recipe's prompt groups, with stand-ins for sets that are counted while training."""
+        from hcp_mer.training.fold_prompts import without_counts
+
+        return without_counts(self.recipe.prompt_groups())
+
     def _prompt_lengths(self) -> tuple[list[int], str | None]:
         """Tokens of each prompt, start and end included; a text with unknown pieces, or None."""
         from hcp_mer.model.configuration_hcp_mer import HcpMerConfig
@@ -239,7 +245,7 @@ class Backbone:
             return self.recipe.model.get(name, getattr(HcpMerConfig, name))
 
         texts = []
-        for group in self.recipe.prompt_groups():
+        for group in self._groups():
             texts.append(group["emotion"])
             texts += [componential_text(u, option("au_text")) for u in group["action_units"]]
         around = [option("category_text"), option("context_text")]

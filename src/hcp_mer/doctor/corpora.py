@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcp_mer.data.casme2 import read_casme2
-from hcp_mer.data.records import CorpusReading
-from hcp_mer.data.tasks import Task, label_of
+from hcp_mer.data.check import count_reading
+from hcp_mer.data.corpora import read_corpus
+from hcp_mer.data.published_counts import PAPER_COUNTS, CountCheck, count_labels
 from hcp_mer.doctor.findings import Verdict, look, ok, wrong
-from hcp_mer.doctor.published import KNOWN_VARIANTS, PAPER_COUNTS
-from hcp_mer.errors import UserError
 from hcp_mer.motion.pair import LEAST_CONTRAST
 
 if TYPE_CHECKING:
     from hcp_mer.data.pairs import LabelledPairs, Pairs
     from hcp_mer.training.recipe import Recipe
 
-READERS: dict[str, Callable[[str | Path], CorpusReading]] = {"casme2": read_casme2}
 FLAT_SHARE = 0.05  # of the flow images; more is no accident of single clips
 LEAST_DIFFERENT = 0.5  # share of flow images that no other clip has
 
@@ -97,12 +93,11 @@ class PreparedPairs:
         return ok(f"{total} flow images, none flat, {single:.0%} unlike any other")
 
     def check_counts(self, corpus: str) -> Verdict:
-        """The clips of one corpus among the pairs against the paper's table."""
-        names = self.pairs.column("dataset")
-        classes = self.recipe.label_task.classes
-        of_corpus = zip(self.labelled.rows, self.labelled.labels)
-        counts = Counter(classes[label] for row, label in of_corpus if names[row] == corpus)
-        return compare_counts(counts, corpus, self.recipe.label_task)
+        """The clips of one corpus among the pairs against the published table."""
+        recipe = self.recipe
+        checks = count_labels(self.pairs, self.labelled, recipe.label_task, recipe.scheme)
+        (check,) = (check for check in checks if check.corpus == corpus)
+        return verdict_on_counts(check)
 
     def known_corpora(self) -> list[str]:
         """Those among the pairs whose counts the paper gives for the recipe's task."""
@@ -110,20 +105,15 @@ class PreparedPairs:
         return [name for name in there if (name, self.recipe.label_task.name) in PAPER_COUNTS]
 
 
-def check_corpus(corpus: str, data_dir: str | Path, task: Task) -> Verdict:
-    """A corpus on disk: what its reader finds, counted by class, against the paper's table."""
-    reading = READERS[corpus](data_dir)
-    counts, unknown = Counter(), Counter()
-    for record in reading.records:
-        try:
-            counts[label_of(record.emotion, task, corpus)] += 1
-        except UserError:
-            unknown[record.emotion] += 1
-    counts.pop(None, None)  # words that the protocol leaves out
+def check_corpus(corpus: str, data_dir: str | Path, recipe: Recipe) -> Verdict:
+    """A corpus on disk: what its reader finds, counted by class, against the published table."""
+    reading = read_corpus(corpus, data_dir)
+    task, scheme = recipe.label_task, recipe.scheme
+    check, unknown = count_reading(reading, corpus, task, scheme)
     if unknown:
         told = _told(unknown, unknown)
         return wrong(f"emotions that {corpus} does not know: {told}", "is it another corpus?")
-    verdict = compare_counts(counts, corpus, task)
+    verdict = verdict_on_counts(check)
     if not reading.problems:
         return verdict
     first = reading.problems[0]
@@ -133,25 +123,17 @@ def check_corpus(corpus: str, data_dir: str | Path, task: Task) -> Verdict:
     return Verdict("look" if verdict.state == "ok" else verdict.state, found, advice)
 
 
-def compare_counts(counts: Counter, corpus: str, task: Task) -> Verdict:
-    """Clips per class against Table 4 or 5 of the paper."""
-    found = f"{_told(counts, task.classes)}, {sum(counts.values())} in all"
-    expected = PAPER_COUNTS.get((corpus, task.name))
-    if expected is None:
-        return look(f"{found}; the paper has no count of {corpus} for {task.name}", "nothing")
-    differing = {name: counts[name] for name in expected if counts[name] != expected[name]}
-    if not differing:
-        return ok(f"{found}, as in the paper")
-    variant = KNOWN_VARIANTS.get((corpus, task.name))
-    if variant is not None and differing == variant.differing:
-        return look(f"{found}: {variant.reason}", "say so beside results that you compare")
-    told = ", ".join(
-        f"{name} {expected[name]} expected, {n} found" for name, n in differing.items()
-    )
-    return wrong(
-        f"not the paper's counts: {told}",
-        "another release, clips without frames, or an edited annotation: see problems.json",
-    )
+def verdict_on_counts(check: CountCheck) -> Verdict:
+    """Clips per class against what is published of them."""
+    if check.state == "equal":
+        return ok(str(check))
+    advice = {
+        "unpublished": "nothing",
+        "known": "say so beside results that you compare",
+        "differs": "another release, clips without frames, or an edited annotation: see "
+        "problems.json",
+    }[check.state]
+    return (wrong if check.state == "differs" else look)(str(check), advice)
 
 
 def _told(counts: Counter | dict, names) -> str:

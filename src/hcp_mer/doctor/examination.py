@@ -87,7 +87,7 @@ class _Examination:
     def of_corpus(self, corpus: str, data_dir: str | Path, recipe: Recipe) -> None:
         from hcp_mer.doctor.corpora import check_corpus
 
-        self._run(corpus, partial(check_corpus, corpus, data_dir, recipe.label_task))
+        self._run(corpus, partial(check_corpus, corpus, data_dir, recipe))
 
     def _run(self, name: str, check: Callable[[], Verdict], after: str = "") -> None:
         """Run a check, unless one of those that it stands on (`after`) found nothing usable."""

@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from hcp_mer.errors import UserError
 
 
 class FrameError(UserError):
     """A frame that is missing, damaged or of no use; the message names the file."""
+
+
+class Frames(Protocol):
+    """Frames of one clip by number: image files (FrameSequence) or a video (VideoSequence).
+
+    Attributes: `numbers`, ascending and unique; `files`, what on disk the frames depend on.
+    """
+
+    @property
+    def numbers(self) -> Sequence[int]: ...
+
+    @property
+    def files(self) -> tuple[Path, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __contains__(self, number: object) -> bool: ...
+
+    def path(self, number: int) -> Path:
+        """The file that a frame is in. Raises FrameError where there is no such frame."""
+        ...
+
+    def extent_px(self, number: int) -> tuple[int, int]:
+        """Width and height of a frame, from the file's header. Raises FrameError like `read`."""
+        ...
+
+    def read(self, number: int) -> np.ndarray:
+        """Decode one frame: RGB uint8 (H, W, 3). Raises FrameError where that cannot be done."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -39,11 +71,14 @@ class FrameSequence:
                 raise FrameError(f"{rule} ({self.paths[0].parent}). Sort them, drop duplicates.")
 
     @classmethod
-    def from_folder(cls, folder: Path | str, pattern: re.Pattern[str]) -> FrameSequence:
+    def from_folder(
+        cls, folder: Path | str, pattern: re.Pattern[str], example: str | None = None
+    ) -> FrameSequence:
         """The files in `folder` whose whole name matches `pattern`, sorted by frame number.
 
         Args: `pattern` has one group, the number: `re.compile(r"img(\\d+)\\.jpg")`. The match must
         cover the whole name, so `reg_img1.jpg` or `._img1.jpg` do not slip in beside `img1.jpg`.
+        `example` of such a name is shown where none matches, instead of the pattern.
         Raises FrameError for a missing folder, no match, or two files of one number.
         """
         folder = Path(folder)
@@ -60,9 +95,21 @@ class FrameSequence:
                 raise FrameError(f"{names} in {folder} are both frame {number}. Remove one.")
             found[number] = path
         if not found:
-            raise FrameError(f"no file in {folder} is named like {pattern.pattern}.")
+            raise FrameError(f"no file in {folder} is named like {example or pattern.pattern}.")
         numbers = tuple(sorted(found))
         return cls(numbers, tuple(found[number] for number in numbers))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The same as `paths`."""
+        return self.paths
+
+    def between(self, first: int, last: int) -> FrameSequence:
+        """The frames numbered from `first` to `last`, both included: a clip of a long video."""
+        kept = [index for index, number in enumerate(self.numbers) if first <= number <= last]
+        return FrameSequence(
+            tuple(self.numbers[index] for index in kept), tuple(self.paths[index] for index in kept)
+        )
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -75,6 +122,17 @@ class FrameSequence:
         if number not in self.numbers:
             raise FrameError(f"frame {number} is missing: {self._summary()}. Check the annotation.")
         return self.paths[self.numbers.index(number)]
+
+    def extent_px(self, number: int) -> tuple[int, int]:
+        """Width and height of a frame as `read` gives it; only the file's header is read.
+
+        Raises FrameError for a number that is not there and for files without such a header.
+        """
+        with _opened(self.path(number)) as image:
+            # Pillow would decode a whole PNG to see whether EXIF follows its pixels.
+            has_exif = image.format != "PNG" or "exif" in image.info
+            lies = has_exif and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return (image.height, image.width) if lies else image.size
 
     def read(self, number: int) -> np.ndarray:
         """Decode one frame: RGB uint8 (H, W, 3); a grey image gives three equal channels.
@@ -98,14 +156,21 @@ def read_frame(path: Path) -> np.ndarray:
     and only warns. Raises FrameError for a file that is missing, empty, cut short, no image, or
     has more than 8 bits a channel.
     """
+    with _opened(path) as image:
+        if image.mode.startswith(("I", "F")):
+            raise FrameError(f"{path} has pixels of mode {image.mode}. Give 8-bit frames.")
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image file for reading; whatever is wrong with it becomes a FrameError."""
     again = "Copy it again from the corpus."
     try:
         if path.stat().st_size == 0:
             raise FrameError(f"{path} is empty (0 bytes). {again}")
         with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                raise FrameError(f"{path} has pixels of mode {image.mode}. Give 8-bit frames.")
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+            yield image
     except FileNotFoundError:
         raise FrameError(f"{path} does not exist. {again}") from None
     except UnidentifiedImageError:
