@@ -91,7 +91,7 @@ def test_settings_choose_magnification_estimator_and_magnifier(clip):
 
 @pytest.mark.parametrize("apex", [9, 10, 16])
 def test_an_apex_outside_the_clip_is_refused(clip, apex):
-    message = rf"apex must lie in \(onset, offset\] = \(10, 15\], got {apex}\. Leave it None to"
+    message = rf"apex must lie in \(onset, offset\] = \(10, 15\], got {apex}\. Leave it empty"
     with pytest.raises(UserError, match=message):
         make_pair(frames_in(clip), 10, apex, 15, SETTINGS)
 
