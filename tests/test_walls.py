@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Room → what of ours it may import. Everybody may import errors and files, the suitcases nothing.
 MAY_IMPORT = {
     "model": (),
-    "motion": ("motion", "model.motion_hcp_mer"),
+    "motion": ("motion", "model.motion_hcp_mer", "model.registration_hcp_mer"),
     "data": ("data", "motion", "model.motion_hcp_mer", "model.action_units_hcp_mer"),
     "metrics": ("metrics",),
     "pretraining": ("pretraining", "data", "model"),
@@ -31,7 +31,7 @@ SUITCASE_MAY_TRY = {"peft"}
 # Slow or optional: imported inside functions. A file that is itself such a class may name it.
 LAZY = {
     *("datasets", "evaluate", "matplotlib", "pandas", "sklearn", "scipy", "openpyxl", "jinja2"),
-    *("accelerate", "peft", "gradio", "tensorflow", "skimage", "rich", "pyarrow"),
+    *("xlrd", "accelerate", "peft", "gradio", "tensorflow", "skimage", "rich", "pyarrow"),
 }
 MAY_NAME = {"data/builders.py": {"datasets"}, "metrics/mer/mer.py": {"datasets", "evaluate"}}
 TAGS = [*(f"Eq. {n}" for n in range(1, 14)), "Fig. 8", "Algorithm 1"]
