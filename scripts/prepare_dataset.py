@@ -58,7 +58,7 @@ def main() -> None:
         write_template(args.init)
         print(f"wrote a template to {args.init}: fill in metadata.csv, see README.txt there")
         return
-
+    settings = pair_settings(args)  # its mistakes show before anything is read
     reading = read_corpus(args.corpus, args.data_dir, args.name)
     if args.check:
         from hcp_mer.data.check import check_corpus, print_check
@@ -69,7 +69,7 @@ def main() -> None:
     if args.face == "none":  # the user's word that these are crops
         bare = tuple(replace(record, face=None) for record in reading.records)
         reading = replace(reading, records=bare, whole_frames=False)
-    prepare(reading, args)
+    prepare(reading, settings, args)
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -79,13 +79,11 @@ def check_arguments(args: argparse.Namespace) -> None:
     missing = [name for name in needed if getattr(args, name) is None]
     if missing and not args.init:
         raise UserError(f"--{' and --'.join(missing)} must be given.")
-    if args.image_size < 32 or args.num_proc < 1:
-        raise UserError("--image_size must be at least 32 and --num_proc at least 1.")
+    if args.num_proc < 1:
+        raise UserError(f"--num_proc must be at least 1, got {args.num_proc}.")
 
 
-def prepare(reading, args: argparse.Namespace) -> None:
-    from hcp_mer.data.builders import PROBLEMS, prepare_pairs
-    from hcp_mer.data.check import count_classes
+def pair_settings(args: argparse.Namespace):
     from hcp_mer.model.motion_hcp_mer import MotionSettings
     from hcp_mer.motion.face import FaceSettings
     from hcp_mer.motion.pair import PairSettings
@@ -93,13 +91,17 @@ def prepare(reading, args: argparse.Namespace) -> None:
     chosen = {"alpha": args.alpha, "register": args.register, "mask_eyes": args.mask_eyes}
     motion = MotionSettings(**{key: value for key, value in chosen.items() if value is not None})
     face = FaceSettings(args.face or "none", args.face_weights, args.centre_crop)
-    settings = PairSettings(image_size=args.image_size, motion=motion, face=face)
+    return PairSettings(image_size=args.image_size, motion=motion, face=face)
+
+
+def prepare(reading, settings, args: argparse.Namespace) -> None:
+    from hcp_mer.data.builders import PROBLEMS, prepare_pairs
+    from hcp_mer.data.check import count_classes, print_problems
+
     start = time.perf_counter()
     done = prepare_pairs(reading, args.output_dir, settings, num_proc=args.num_proc)
-    seconds = time.perf_counter() - start
-
+    speed = "" if done.reused else f", {done.num_pairs / (time.perf_counter() - start):.1f} clips/s"
     verb = "reused" if done.reused else "replaced the pairs by" if done.replaced else "wrote"
-    speed = "" if done.reused else f", {done.num_pairs / seconds:.1f} clips/s"
     spotted = f"{done.num_spotted} apexes spotted"
     print(f"{verb} {done.num_pairs} pairs in {done.folder} ({spotted}{speed})")
     if done.work:
@@ -108,10 +110,7 @@ def prepare(reading, args: argparse.Namespace) -> None:
         print(count)
     if done.problems:
         print(f"left out or noteworthy, {len(done.problems)}; all in {done.folder / PROBLEMS}:")
-    for problem in done.problems[:SHOWN]:
-        place = " ".join(str(part) for part in (problem.file, problem.clip) if part)
-        row = f" row {problem.row}" if problem.row else ""
-        print(f"  {place}{row}: {problem.reason}")
+    print_problems(done.problems[:SHOWN])
 
 
 if __name__ == "__main__":

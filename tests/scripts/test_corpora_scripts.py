@@ -1,8 +1,6 @@
 """Every corpus from its folder to scores, as a user goes: check, prepare, train with its recipe."""
 
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -31,23 +29,6 @@ def written(tmp_path_factory):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """run(script, *arguments) → (exit code, stdout, last line of stderr), in this process."""
-
-    def run(script, *arguments):
-        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
-        code = 0
-        try:
-            runpy.run_path(str(ROOT / "scripts" / script), run_name="__main__")
-        except SystemExit as end:
-            code = end.code or 0
-        printed = capsys.readouterr()
-        return code, printed.out, (printed.err.strip().splitlines() or [""])[-1]
-
-    return run
-
-
-@pytest.fixture
 def prepare(run, written):
     """prepare(corpus) → its pairs, inside the corpus's own folder; made once."""
 
@@ -56,7 +37,7 @@ def prepare(run, written):
         command = ("prepare_dataset.py", "--corpus", corpus, "--data_dir", written[corpus].folder)
         options = (*options, "--output_dir", pairs, "--image_size", 64, "--num_proc", 1)
         code, printed, error = run(*command, *options)
-        assert code == 0, error
+        assert code == 0, error[-2000:]
         assert f"{written[corpus].usable} pairs in {pairs}" in printed
         return pairs
 
@@ -69,7 +50,7 @@ def train(run, recipe, *datasets, output, test=()):
     code, printed, error = run(
         "train_loso.py", *arguments, *(x for s in OFFLINE for x in ("--set", s))
     )
-    assert code == 0, error
+    assert code == 0, error[-2000:]
     return printed, json.loads((output / "metrics.json").read_text())
 
 
@@ -78,7 +59,7 @@ def test_the_check_finds_what_was_written(run, written, corpus, tmp_path):
     expected = written[corpus]
     command = ("prepare_dataset.py", "--corpus", corpus, "--data_dir", expected.folder, "--check")
     code, printed, error = run(*command, "--output_dir", tmp_path, "--num_proc", 1)
-    assert code == 0, error
+    assert code == 0, error[-2000:]
     found = json.loads((tmp_path / "check.json").read_text())
     assert [path.name for path in tmp_path.iterdir()] == ["check.json"]
     assert (found["annotated"], found["emotions"]) == (expected.annotated, expected.emotions)

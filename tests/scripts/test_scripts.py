@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -20,23 +19,6 @@ from tests.foreign_pairs import write_foreign_pairs
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts"
 DEMO = ROOT / "hub_configs" / "recipes" / "demo.yaml"
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """run(script, *arguments) → (exit code, stdout, stderr), in this process."""
-
-    def run(script, *arguments):
-        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
-        code = 0
-        try:
-            runpy.run_path(str(SCRIPTS / script), run_name="__main__")
-        except SystemExit as end:
-            code = end.code or 0
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture

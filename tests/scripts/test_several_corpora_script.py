@@ -1,8 +1,6 @@
 """train_loso.py with several corpora, as a user runs it."""
 
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import pandas
@@ -13,23 +11,6 @@ from tests.foreign_pairs import write_foreign_pairs
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "hub_configs" / "recipes" / "demo.yaml"
 NAMES = ("alpha", "beta", "gamma")
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """run(script, *arguments) → (exit code, stdout, stderr), in this process."""
-
-    def run(script, *arguments):
-        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
-        code = 0
-        try:
-            runpy.run_path(str(ROOT / "scripts" / script), run_name="__main__")
-        except SystemExit as end:
-            code = end.code or 0
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -180,7 +180,12 @@ def print_check(found: Mapping[str, Any]) -> None:
         console.print(line, markup=False)
     if found["problems"]:
         console.print(f"{len(found['problems'])} problem(s):")
-    for problem in found["problems"]:
-        row = f" row {problem['row']}" if problem["row"] else ""
-        clip = f" {problem['clip']}" if problem["clip"] else ""
-        console.print(f"  {problem['file']}{row}{clip}: {problem['reason']}", markup=False)
+    print_problems([Problem(**problem) for problem in found["problems"]])
+
+
+def print_problems(problems: Sequence[Problem]) -> None:
+    """Print a line for each: file, row, clip, reason."""
+    for problem in problems:
+        row = f" row {problem.row}" if problem.row else ""
+        clip = f" {problem.clip}" if problem.clip else ""
+        print(f"  {problem.file}{row}{clip}: {problem.reason}")
