@@ -79,6 +79,8 @@ def check_arguments(args: argparse.Namespace) -> None:
     missing = [name for name in needed if getattr(args, name) is None]
     if missing and not args.init:
         raise UserError(f"--{' and --'.join(missing)} must be given.")
+    if args.name is not None and not args.name.strip():
+        raise UserError("--name must not be empty: it tells corpora apart.")
     if args.num_proc < 1:
         raise UserError(f"--num_proc must be at least 1, got {args.num_proc}.")
 
@@ -98,6 +100,7 @@ def prepare(reading, settings, args: argparse.Namespace) -> None:
     from hcp_mer.data.builders import PROBLEMS, prepare_pairs
     from hcp_mer.data.check import count_classes, print_problems
 
+    count_classes(reading, args.scheme)  # a misspelt scheme shows now, not after an hour
     start = time.perf_counter()
     done = prepare_pairs(reading, args.output_dir, settings, num_proc=args.num_proc)
     speed = "" if done.reused else f", {done.num_pairs / (time.perf_counter() - start):.1f} clips/s"

@@ -12,6 +12,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, unless it is there.
+
+    Raises:
+        UserError: a file is in its place, or in that of a folder above it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{folder} cannot be a folder: a file is in its place.") from error
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write under a temporary name, then rename: a killed run leaves the old file or the new."""
     temporary = path.with_name(f".{path.name}.partial")

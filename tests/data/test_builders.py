@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -230,3 +231,48 @@ print(done.num_pairs, cv2.getNumThreads())
     command = [sys.executable, "-c", code, str(tmp_path / "pairs")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
     assert done.stdout.split() == ["8", "4"]
+
+
+def test_pairs_are_made_again_where_some_of_them_are_gone(reading, tmp_path):
+    folder = tmp_path / "pairs"
+    prepare_pairs(reading, folder, SETTINGS)
+    shutil.rmtree(folder / "data")
+    again = prepare_pairs(reading, folder, SETTINGS)
+    assert (again.reused, again.num_pairs) == (False, 8)
+    (folder / PROBLEMS).write_text('[{"bad": 1}]')
+    assert not prepare_pairs(reading, folder, SETTINGS).reused
+    assert prepare_pairs(reading, folder, SETTINGS).reused
+
+
+def test_earlier_pairs_stay_where_the_next_preparation_fails(reading, tmp_path):
+    folder = tmp_path / "pairs"
+    prepare_pairs(reading, folder, SETTINGS)
+    with pytest.raises(UserError, match="no clip is usable"):  # none says where its face is
+        prepare_pairs(reading, folder, replace(SETTINGS, face=face.FaceSettings("given")))
+    assert len(load_pairs(folder)) == 8
+
+
+def test_a_corpus_may_be_moved(corpus, reading, tmp_path):
+    prepare_pairs(reading, tmp_path / "pairs", SETTINGS)
+    moved = shutil.copytree(corpus, tmp_path / "elsewhere")
+    again = read_casme2(moved, name="procedural")
+    assert prepare_pairs(again, tmp_path / "pairs", SETTINGS).reused
+
+
+def test_a_problem_says_where_the_clip_is_annotated(tmp_path):
+    corpus = tmp_path / "casme2"
+    write_corpus(corpus, seed=2, num_subjects=2, clips_per_subject=3, num_proc=1, size=64)
+    record = read_casme2(corpus).records[4]
+    record.frames.path(record.onset).write_bytes(b"")
+    done = prepare_pairs(read_casme2(corpus), tmp_path / "pairs", SETTINGS)
+    (problem,) = done.problems
+    assert (problem.file, problem.row) == ("CASME2-coding-20140508.xlsx", 6)
+    assert problem.clip == f"{record.subject}/{record.clip_id}"
+    assert "is empty (0 bytes)" in problem.reason
+
+
+def test_a_file_where_the_folder_should_be_is_one_line(reading, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for use in (prepare_pairs, check_corpus):
+        with pytest.raises(UserError, match="a file is in its place"):
+            use(reading, tmp_path / "file")

@@ -64,10 +64,13 @@ def test_names_on_disk_may_differ_in_case(tmp_path):
     assert read_casme2(tmp_path).records[0].clip_id == "EP02_01f"
 
 
-def test_the_folder_may_be_one_above_or_the_frames_own(corpus):
-    assert len(read_casme2(corpus.parent).records) == 1
-    shutil.move(corpus / "CASME2-coding-20140508.xlsx", corpus / "Cropped")
-    assert len(read_casme2(corpus / "Cropped").records) == 1
+def test_the_folder_may_be_one_above_or_the_frames_own(tmp_path):
+    root = tmp_path / "CASME II"
+    write_annotation(root, [GOOD_ROW])
+    write_frames(root / "Cropped/sub01/EP02_01f", (46, 59, 86))
+    assert len(read_casme2(tmp_path).records) == 1
+    shutil.move(root / "CASME2-coding-20140508.xlsx", root / "Cropped")
+    assert len(read_casme2(root / "Cropped").records) == 1
 
 
 def test_a_link_to_a_clip_elsewhere_is_followed_as_its_owner_meant(corpus, tmp_path_factory):

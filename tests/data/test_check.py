@@ -60,7 +60,7 @@ def test_every_problem_says_file_row_clip_and_reason(corpus):
     problems = check_corpus(read_casme2(corpus)).to_dict()["problems"]
     file = "CASME2-coding-20140508.xlsx"
     assert [(p["file"], p["row"]) for p in problems] == [
-        *((file, 5), (file, 7), (file, 9), ("casme2", None), ("casme2", None)),
+        *((file, 5), (file, 7), (file, 9), (file, 6), ("casme2", None)),
     ]
     reasons = [p["reason"] for p in problems]
     assert "apex must lie in (onset, offset] = (46, 86], got 40" in reasons[0]
@@ -116,3 +116,11 @@ def test_the_table_is_readable(corpus, capsys):
         *("disgust 2, glee 1", "5 problem(s):", "CASME2-coding-20140508.xlsx row 5 sub02/EP03_02:"),
     ):
         assert words in " ".join(printed.split())
+
+
+def test_a_clip_counts_as_the_row_that_is_used(corpus):
+    broken = (1, "EP02_01f", None, 46, 40, 86, None, "4", "Disgust")
+    write_annotation(corpus, [broken, GOOD_ROW])
+    reading = read_casme2(corpus)
+    assert reading.emotions == {"happiness": 1}
+    assert [problem.row for problem in reading.problems] == [2]

@@ -13,9 +13,9 @@ from hcp_mer.data.published_counts import (
 from hcp_mer.data.tasks import label_scheme, task
 
 
-def check(counts, corpus="casme2", number=3, name=None, lost=None):
+def check(counts, corpus="casme2", number=3, name=None, lost=None, present=()):
     scheme = label_scheme(name, corpus)
-    return check_counts(Counter(counts), corpus, task(number), scheme, name, lost)
+    return check_counts(Counter(counts), corpus, task(number), scheme, present, name, lost)
 
 
 def test_expected_counts_add_up_as_the_tables_do():
@@ -50,6 +50,16 @@ def test_clips_that_were_lost_are_named_where_their_class_differs():
     found = check({"negative": 89, "positive": 32, "surprise": 25}, lost=lost)
     assert "annotated but not usable: sub07/EP01" in found.comparison
     assert "sub09/EP02" not in found.comparison
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"lost": {"sub17/EP01_01f": "negative"}}, {"present": {("sub05", "EP09_05f")}}],
+)
+def test_a_count_that_agrees_by_chance_is_not_explained(other):
+    counts = {"negative": 88, "positive": 32, "surprise": 25}
+    assert check(counts).state == "known"
+    assert check(counts, **other).state == "differs"
 
 
 def test_counts_that_nobody_published_are_only_told():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -19,7 +20,7 @@ from hcp_mer.data.pair_rows import make_row
 from hcp_mer.data.pairs import MANIFEST, read_manifest
 from hcp_mer.data.records import ClipRecord, CorpusReading, Problem
 from hcp_mer.errors import UserError
-from hcp_mer.files import read_json, write_json, write_whole
+from hcp_mer.files import make_folder, read_json, write_json, write_whole
 from hcp_mer.motion.contact_sheet import MOST_THUMBNAILS, contact_sheet
 from hcp_mer.motion.face import CROPPED_ALREADY
 from hcp_mer.motion.pair import PairSettings
@@ -139,17 +140,19 @@ def prepare_pairs(
     replaced = manifest_path.is_file()
     if replaced:
         manifest = read_manifest(folder)
-        if manifest["fingerprint"] == fingerprint and (folder / PROBLEMS).is_file():
-            problems = tuple(Problem(**p) for p in read_json(folder / PROBLEMS))
+        problems = _read_problems(folder)
+        made = _prepared(reading, folder, problems or ())
+        whole = problems is not None and len(made.records) == manifest["num_pairs"]
+        if manifest["fingerprint"] == fingerprint and whole:
             counts = manifest["num_pairs"], manifest["num_spotted"]
-            return Preparation(folder, *counts, _prepared(reading, folder, problems), reused=True)
+            return Preparation(folder, *counts, made, reused=True)
     elif not (folder / _BUILDING).is_dir() and _holds_other_things(folder):
         raise UserError(f"{folder} holds other things than prepared pairs; give an empty folder.")
-    (folder / _BUILDING).mkdir(parents=True, exist_ok=True)  # marks the folder as ours
-    manifest_path.unlink(missing_ok=True)
+    make_folder(folder / _BUILDING)  # marks the folder as ours
     rows = _build(reading.records, folder / _BUILDING, settings, num_proc)
-    table, problems = _split(rows, folder)
+    table, problems = _split(rows, reading, folder)
     problems = (*reading.problems, *problems)
+    manifest_path.unlink(missing_ok=True)  # earlier pairs stay until there are others
     _write_parquet(table, folder / "data")
     num_spotted = list(table["apex_source"]).count("spotted")
     write_json(folder / PROBLEMS, [problem.to_dict() for problem in problems])
@@ -186,6 +189,14 @@ def _check_usable(reading: CorpusReading, settings: PairSettings) -> None:
         )
 
 
+def _read_problems(folder: Path) -> tuple[Problem, ...] | None:
+    """The report of an earlier preparation; None where it is missing or another's."""
+    try:
+        return tuple(Problem(**problem) for problem in read_json(folder / PROBLEMS))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
 def _holds_other_things(folder: Path) -> bool:
     return folder.is_dir() and bool({path.name for path in folder.iterdir()} - {CHECK})
 
@@ -216,7 +227,9 @@ def _build(
     return datasets.concatenate_datasets(tables)
 
 
-def _split(rows: datasets.Dataset, folder: Path) -> tuple[datasets.Dataset, tuple[Problem, ...]]:
+def _split(
+    rows: datasets.Dataset, reading: CorpusReading, folder: Path
+) -> tuple[datasets.Dataset, tuple[Problem, ...]]:
     """The pairs, and the problems of the other clips.
 
     Raises:
@@ -225,7 +238,7 @@ def _split(rows: datasets.Dataset, folder: Path) -> tuple[datasets.Dataset, tupl
     failed = [index for index, problem in enumerate(rows["problem"]) if problem is not None]
     told = ["dataset", "subject", "clip_id", "problem"]
     problems = tuple(
-        Problem(row["dataset"], None, f"{row['subject']}/{row['clip_id']}", row["problem"])
+        reading.problem_of((row["dataset"], row["subject"], row["clip_id"]), row["problem"])
         for row in rows.select(failed).select_columns(told)
     )
     kept = sorted(set(range(len(rows))) - set(failed))
@@ -267,12 +280,10 @@ def _prepared(reading: CorpusReading, folder: Path, problems: tuple[Problem, ...
     """The reading with the clips that became pairs."""
     import pyarrow.parquet as pq
 
-    keys = ["dataset", "subject", "clip_id"]
-    made = {
-        tuple(row.values())
-        for shard in sorted((folder / "data").glob("*.parquet"))
-        for row in pq.read_table(shard, columns=keys).to_pylist()
-    }
+    made, keys = set(), ["dataset", "subject", "clip_id"]
+    with contextlib.suppress(OSError, ValueError):  # a damaged shard: these pairs are made again
+        for shard in sorted((folder / "data").glob("*.parquet")):
+            made |= {tuple(row.values()) for row in pq.read_table(shard, columns=keys).to_pylist()}
     lost = dict(reading.lost)
     records = []
     for record in reading.records:
@@ -296,8 +307,13 @@ def _write_parquet(table: datasets.Dataset, folder: Path) -> None:
 def _fingerprint(
     records: tuple[ClipRecord, ...], settings: PairSettings, problems: tuple[Problem, ...] = ()
 ) -> str:
-    """Changes with the annotation, with any frame's size or date, and with the settings."""
+    """Changes with the annotation, with any frame's size or date, and with the settings.
+
+    Where the corpus lies does not matter: it may be moved.
+    """
     digest = hashlib.sha256(f"{_FORMAT} {json.dumps(settings.to_dict(), sort_keys=True)}".encode())
+    if settings.face.weights:
+        digest.update(hashlib.sha256(Path(settings.face.weights).read_bytes()).digest())
     for problem in problems:
         digest.update(json.dumps(problem.to_dict(), sort_keys=True).encode())
     for record in records:
@@ -306,7 +322,8 @@ def _fingerprint(
         digest.update(repr(annotation).encode())
         for path in record.frames.files:
             stat = path.stat()
-            digest.update(f"{path}{stat.st_size}{stat.st_mtime_ns}".encode())
+            place = "/".join(path.parts[-2:])
+            digest.update(f"{place}{stat.st_size}{stat.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]
 
 

@@ -18,7 +18,7 @@ from hcp_mer.data.published_counts import CountCheck, check_counts, count_clips
 from hcp_mer.data.records import ClipRecord, CorpusReading, Problem
 from hcp_mer.data.tasks import PROTOCOLS, SCHEMES, TASKS, Task, label_of_clip, label_scheme
 from hcp_mer.errors import UserError
-from hcp_mer.files import write_json
+from hcp_mer.files import make_folder, write_json
 from hcp_mer.motion.pair import LEAST_CONTRAST
 
 CHECK = "check.json"
@@ -56,21 +56,22 @@ def check_corpus(
         output_dir: where check.json is written, and nothing else.
         scheme: see `count_classes`.
     """
+    count_classes(reading, scheme)  # a misspelt scheme shows before everything is decoded
     problems, usable = list(reading.problems), []
     lost = dict(reading.lost)
     for record, reason in zip(reading.records, _look_at_frames(reading.records, num_proc)):
         if reason is None:
             usable.append(record)
             continue
-        clip = f"{record.subject}/{record.clip_id}"
-        problems.append(Problem(record.dataset, None, clip, reason))
-        lost[clip] = record.emotion
+        clip = (record.dataset, record.subject, record.clip_id)
+        problems.append(reading.problem_of(clip, reason))
+        lost[problems[-1].clip] = record.emotion
     looked = replace(reading, records=tuple(usable), problems=tuple(problems), lost=lost)
     counts, unknown = count_classes(looked, scheme)
     check = CorpusCheck(replace(looked, problems=(*problems, *unknown)), tuple(counts))
     if output_dir is not None:
         folder = Path(output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_json(folder / CHECK, check.to_dict())
     return check
 
@@ -122,7 +123,8 @@ def count_reading(
         if label:
             lost[clip] = label
     counts = count_clips(known, task, scheme)
-    return check_counts(counts, corpus, task, words, scheme, lost), unknown
+    present = {(subject, clip) for _, _, subject, clip in known}
+    return check_counts(counts, corpus, task, words, present, scheme, lost), unknown
 
 
 def _class_of(clip: tuple[str, str, str, str], task: Task, scheme: str | None) -> str | None:
@@ -173,9 +175,9 @@ def print_check(found: Mapping[str, Any]) -> None:
     counts = Table(show_header=False, box=None, pad_edge=False)
     for name in ("annotated", "usable", "subjects"):
         counts.add_row(f"clips {name}" if name != "subjects" else name, str(found[name]))
-    words = ", ".join(f"{word} {count}" for word, count in found["emotions"].items())
-    counts.add_row("emotions", words or "none")
     console.print(counts)
+    words = ", ".join(f"{word} {count}" for word, count in found["emotions"].items())
+    console.print(f"emotions         {words or 'none'}", markup=False)
     for line in found["schemes"]:
         console.print(line, markup=False)
     if found["problems"]:

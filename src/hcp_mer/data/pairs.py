@@ -200,6 +200,11 @@ def _load_folder(folder: Path, name: str) -> Pairs:
             )
         manifest = read_manifest(folder)
         table = datasets.concatenate_datasets([datasets.Dataset(pq.read_table(s)) for s in shards])
+        if len(table) != manifest["num_pairs"]:
+            raise UserError(
+                f"{folder} has {len(table)} of {manifest['num_pairs']} pairs: run "
+                "prepare_dataset.py again."
+            )
         return Pairs(str(folder), _undecoded(table), manifest["settings"])
     listing = _listing(folder)
     if listing is None:

@@ -84,6 +84,7 @@ class CorpusReading:
     Attributes:
         emotions: word → annotated clips, whether they are usable or not.
         lost: "subject/clip" → word of annotated clips that are not usable.
+        places: (dataset, subject, clip_id) of a record → file and row that annotate it.
         whole_frames: frames show more than the face: it has to be found and cut out first.
     """
 
@@ -92,11 +93,20 @@ class CorpusReading:
     emotions: dict[str, int] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
     whole_frames: bool = False
+    places: dict[tuple[str, str, str], tuple[str, int | None]] = field(default_factory=dict)
 
     @property
     def annotated(self) -> int:
         """Clips that the annotation knows, each once."""
         return sum(self.emotions.values())
+
+    def problem_of(self, clip: tuple[str, str, str], reason: str) -> Problem:
+        """What is wrong with a record's frames, said where the clip is annotated.
+
+        Args: clip: its dataset, subject and clip_id; reason: names the frame.
+        """
+        file, row = self.places.get(clip, (clip[0], None))
+        return Problem(file, row, f"{clip[1]}/{clip[2]}", " ".join(reason.split()))
 
 
 class Draft:
@@ -107,6 +117,7 @@ class Draft:
         self.problems: list[Problem] = []
         self._annotated: dict[Hashable, tuple[str, str]] = {}
         self._taken: dict[Hashable, int | None] = {}
+        self._places: dict[tuple[str, str, str], tuple[str, int | None]] = {}
 
     def remark(
         self, reason: str, file: str, row: int | None = None, clip: str | None = None
@@ -143,6 +154,9 @@ class Draft:
             self.remark(str(error), file, row, clip)
             return
         self._taken[key] = row
+        # An earlier row of the same clip may have been unusable, and have said another word.
+        self._annotated[key] = (f"{record.subject}/{record.clip_id}", record.emotion)
+        self._places[record.dataset, record.subject, record.clip_id] = (file, row)
         self.records.append(record)
         for remark in remarks:
             self.remark(remark, file, row, f"{record.subject}/{record.clip_id}")
@@ -157,6 +171,7 @@ class Draft:
             dict(sorted(words.items())),
             lost,
             whole_frames,
+            self._places,
         )
 
 
