@@ -34,7 +34,7 @@ def main() -> None:
     default = ROOT / "hub_configs" / "recipes" / "casme2-3class.yaml"
     parser.add_argument("--recipe", type=Path, default=default, help="what is to be trained")
     parser.add_argument("--backbone", help="Hub id or folder, in place of the recipe's")
-    parser.add_argument("--dataset", help="pairs, as train_loso takes them")
+    parser.add_argument("--dataset", nargs="+", help="pairs, as train_loso takes them")
     parser.add_argument("--corpus", choices=[*READERS], help="its layout on disk")
     parser.add_argument("--data_dir", type=Path, help="the corpus, unpacked")
     parser.add_argument("--scheme", help="label scheme, where the dataset's name does not say it")

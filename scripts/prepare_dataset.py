@@ -5,8 +5,7 @@ r"""From a corpus as it was unpacked to pairs: magnified apex and optical flow o
 
 `--check` reads everything and writes nothing but check.json. Your own clips: `--corpus folder`,
 whose template `--corpus folder --init DIR` writes. What could not be used, and why, is printed and
-written to problems.json; a preparation that was stopped goes on where it was.
-`--debug` shows the traceback of a mistake that otherwise ends in one line.
+written to problems.json; a preparation that was stopped goes on. `--debug` shows a traceback.
 """
 
 import argparse
@@ -50,6 +49,7 @@ def main() -> None:
         action=argparse.BooleanOptionalAction,
         help="move the apex onto the onset before flow is measured",
     )
+    made.add_argument("--apex_plots", action="store_true", help="draw how apexes were spotted")
     args = parser.parse_args()
     check_arguments(args)
     if args.init:
@@ -102,7 +102,7 @@ def prepare(reading, settings, args: argparse.Namespace) -> None:
 
     count_classes(reading, args.scheme)  # a misspelt scheme shows now, not after an hour
     start = time.perf_counter()
-    done = prepare_pairs(reading, args.output_dir, settings, num_proc=args.num_proc)
+    done = prepare_pairs(reading, args.output_dir, settings, args.num_proc, args.apex_plots)
     speed = "" if done.reused else f", {done.num_pairs / (time.perf_counter() - start):.1f} clips/s"
     verb = "reused" if done.reused else "replaced the pairs by" if done.replaced else "wrote"
     spotted = f"{done.num_spotted} apexes spotted"

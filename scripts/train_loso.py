@@ -60,14 +60,14 @@ def main() -> None:
     args = parser.parse_args()
     if not args.push_to_hub and (args.hub_model_id or args.hub_private_repo):
         raise UserError("--hub_model_id and --hub_private_repo need --push_to_hub beside them.")
-    named = {"scheme": args.scheme, "prompts": args.prompts}
-    overrides = args.set + [f"{key}={value}" for key, value in named.items() if value]
-
     if args.quiet:
         os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported
 
-    from hcp_mer.training.recipe import load_recipe
+    from hcp_mer.training.recipe import load_recipe, seen_from
 
+    prompts = seen_from(args.recipe, args.prompts) if args.prompts else None
+    named = {"scheme": args.scheme, "prompts": prompts}
+    overrides = args.set + [f"{key}={value}" for key, value in named.items() if value]
     recipe = load_recipe(args.recipe, overrides)  # its mistakes show before any data are read
 
     from transformers.utils.logging import disable_progress_bar

@@ -138,7 +138,7 @@ def test_a_stopped_preparation_goes_on_where_it_was(reading, tmp_path, monkeypat
     monkeypatch.setattr(builders, "_PART_CLIPS", 2)
     made = []
 
-    def counted(record, settings):
+    def counted(record, settings, plots):
         if len(made) == 5:
             raise KeyboardInterrupt
         made.append(record.clip_id)
@@ -276,3 +276,20 @@ def test_a_file_where_the_folder_should_be_is_one_line(reading, tmp_path):
     for use in (prepare_pairs, check_corpus):
         with pytest.raises(UserError, match="a file is in its place"):
             use(reading, tmp_path / "file")
+
+
+def test_the_curves_of_spotted_apexes_are_drawn_when_asked_for(reading, tmp_path):
+    folder = tmp_path / "pairs"
+    assert prepare_pairs(reading, folder, SETTINGS).num_spotted == 0
+    spotted = replace(
+        reading, records=tuple(replace(record, apex=None) for record in reading.records[:2])
+    )
+    done = prepare_pairs(spotted, folder, SETTINGS, apex_plots=True)
+    assert done.num_spotted == 2
+    pictures = sorted((folder / builders.APEX_PLOTS).iterdir())
+    assert [p.stem for p in pictures] == [
+        f"procedural {r.subject} {r.clip_id}" for r in spotted.records
+    ]
+    with Image.open(pictures[0]) as picture:
+        assert picture.size[0] > picture.size[1] > 200
+    assert prepare_pairs(spotted, folder, SETTINGS, apex_plots=True).reused

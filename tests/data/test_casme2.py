@@ -82,7 +82,7 @@ def test_frame_numbers_are_integers_not_text(corpus):
     assert read_casme2(corpus).records[0].frames.numbers == (9, 46, 59, 86, 100)
 
 
-@pytest.mark.parametrize("apex", ["/", None, " / ", "-"])
+@pytest.mark.parametrize("apex", ["/", None, " / ", "-", "NaN"])
 def test_a_missing_apex_is_to_be_spotted_and_no_problem(corpus, apex):
     write_annotation(corpus, [(*GOOD_ROW[:4], apex, *GOOD_ROW[5:])])
     reading = read_casme2(corpus)
@@ -97,7 +97,7 @@ def test_irregular_file_names_are_read(corpus, clip_id):
     assert read_casme2(corpus).records[0].clip_id == clip_id
 
 
-@pytest.mark.parametrize("subject", [1, 1.0, "1", "01", "sub01", "SUB1"])
+@pytest.mark.parametrize("subject", [1, 1.0, "1", "1.0", "01.00", "01", "sub01", "SUB1"])
 def test_subjects_are_written_in_many_ways(corpus, subject):
     write_annotation(corpus, [(subject, *GOOD_ROW[1:])])
     assert read_casme2(corpus).records[0].subject == "sub01"

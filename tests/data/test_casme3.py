@@ -118,7 +118,7 @@ def test_a_subject_and_file_name_may_have_several_clips(corpus):
     assert reading.emotions == {"disgust": 1, "happy": 1}
 
 
-@pytest.mark.parametrize("subject", ["spNO.1", "spNo.1", " SPNO.01 ", "spNO1", "1", 1, 1.0])
+@pytest.mark.parametrize("subject", ["spNO.1", "spNo.1", " SPNO.01 ", "spNO1", "1", "1.0", 1, 1.0])
 def test_subjects_are_written_as_the_labels_do_most(corpus, subject):
     write_labels(corpus, row(Subject=subject))
     assert read_casme3(corpus).records[0].subject == "spNO.1"

@@ -102,12 +102,12 @@ def test_the_header_is_found_in_whatever_row_it_is(corpus, above):
     assert [problem.row for problem in reading.problems] == [above + 3]
 
 
-@pytest.mark.parametrize("subject", [6, 6.0, "6", "006", " 006 ", "06", "sub006", "S6"])
+@pytest.mark.parametrize("subject", [6, 6.0, "6", "6.0", "006", " 006 ", "06", "sub006", "S6"])
 def test_subjects_are_filled_with_zeros(corpus, subject):
     assert only_record(corpus, row(Subject=subject)).subject == "006"
 
 
-@pytest.mark.parametrize("apex", [-1, -1.0, "-1", " -1 ", "−1", None, "", "/"])
+@pytest.mark.parametrize("apex", [-1, -1.0, "-1", "-1.0", "−1", None, "", "/", "NaN"])
 def test_a_missing_apex_is_to_be_spotted_and_no_problem(corpus, apex):
     assert only_record(corpus, row(Apex_Frame=apex)).apex is None
 
@@ -402,7 +402,7 @@ def number_in(cell):
 def says_no_apex(cell):
     """Whether a cell is a sign for a missing apex; a formula was never computed, so it is empty."""
     text = "" if cell is None else str(cell).strip()
-    return text in ("", "-", "/") or text.startswith("=") or number_in(cell) == -1
+    return text.lower() in ("", "-", "/", "nan") or text.startswith("=") or number_in(cell) == -1
 
 
 NUM_ROWS = 12

@@ -191,7 +191,50 @@ def test_a_subject_without_anything_is_said(corpus):
     (corpus / "HS/s5").mkdir()
     (corpus / "HS/s6/micro").mkdir(parents=True)
     files = {problem.file for problem in read_smic(corpus).problems}
-    assert files == {"HS/s5", "HS/s6"}
+    assert files == {"HS/s5", "HS/s6/micro"}
+
+
+@pytest.mark.parametrize("name", ["s03 (copy)", "subject4", "5", "s1234"])
+@pytest.mark.parametrize("inside", ["micro/negative/c_01", "Negative/c_01", "micro"])
+def test_a_folder_like_a_subjects_under_another_name_is_said(corpus, name, inside):
+    write_frames(corpus / "HS" / name / inside, (1, 2))
+    problem = only_problem(corpus)
+    assert problem.file == f"HS/{name}"
+    assert problem.reason.startswith(f"{name} is no subject, its clips are not read")
+    assert read_smic(corpus).annotated == 1
+
+
+@pytest.mark.parametrize("other", ["non_micro/negative/c_01", "notes", "code/data/s2_ne_01"])
+def test_other_folders_beside_subjects_are_not_spoken_of(corpus, other):
+    write_frames(corpus / "HS" / other, (1, 2))
+    assert only_record(corpus).clip_id == "s1_ne_01"
+
+
+@pytest.mark.parametrize("beside", ["negative", "Sur", "micro (copy)/positive"])
+def test_emotions_beside_micro_are_said_and_not_read(corpus, beside):
+    write_frames(corpus / "HS/s2/micro/negative/s2_ne_01", (1, 2))
+    write_frames(corpus / "HS/s2" / beside / "s2_x_02", (1, 2))
+    reading = read_smic(corpus)
+    assert [record.clip_id for record in reading.records] == ["s1_ne_01", "s2_ne_01"]
+    (problem,) = reading.problems
+    assert problem.file == f"HS/s2/{beside.split('/')[0]}"
+    assert problem.reason.startswith("its clips are not read, as it lies beside micro")
+
+
+@pytest.mark.parametrize("place", ["s1/micro/negative", "s1/micro/positive", "s2/surprise"])
+def test_frames_in_no_clips_folder_are_said(corpus, place):
+    write_frames(corpus / "HS" / place, (1, 2))
+    problem = only_problem(corpus)
+    assert problem.file == f"HS/{place}"
+    assert problem.reason.startswith("frames lie here directly and are not read")
+
+
+def test_frames_in_no_emotions_folder_are_said(corpus):
+    write_frames(corpus / "HS/s1/micro", (1, 2))
+    write_frames(corpus / "HS/s2", (1, 2))
+    problems = read_smic(corpus).problems
+    assert [problem.file for problem in problems] == ["HS/s1/micro", "HS/s2"]
+    assert all("frames lie here directly" in problem.reason for problem in problems)
 
 
 @pytest.mark.parametrize(
@@ -415,7 +458,7 @@ def test_an_expression_in_a_long_video_becomes_a_record_with_its_own_frames(vide
     assert read_smic_hse(str(videos), name="other").records[0].dataset == "other"
 
 
-@pytest.mark.parametrize("subject", [1, 1.0, "1", "s1", "s01", " S01 "])
+@pytest.mark.parametrize("subject", [1, 1.0, "1", "1.0", "s1", "s01", " S01 "])
 def test_subjects_are_written_in_many_ways(videos, subject):
     assert only_expression(videos, row(Subject=subject)).subject == "s01"
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msoffcrypto.format.ooxml import OOXMLFile
 
-from hcp_mer.data.spreadsheet import read_sheet_rows
+from hcp_mer.data.spreadsheet import SheetRow, read_sheet_rows
 from hcp_mer.errors import UserError
 from tests.corpora_on_disk import write_table
 
@@ -193,6 +193,39 @@ def test_text_tables_of_many_programs_are_read(tmp_path, separator, encoding, li
     text = "".join(line.format(separator) + line_end for line in lines)
     (tmp_path / "table.csv").write_bytes(text.encode(encoding))
     assert read(tmp_path / "table.csv") == [(3, "a", "46", "开心"), (4, "b", "59", "")]
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_commas_in_titles_and_notes_separate_nothing(tmp_path, separator):
+    lines = [
+        "coded by A, B, C",
+        "File name{0}Onset{0}Note, if any, or: note{0}Note",
+        "a{0}46{0}{0}x",
+    ]
+    lines += ["b{0}59{0}{0}eyes, brows, lips, chin, nose, left, then right"] * 3
+    (tmp_path / "table.csv").write_text("\n".join(lines).format(separator))
+    rows = read(tmp_path / "table.csv")
+    assert rows[0] == (3, "a", "46", "x")
+    assert rows[3] == (6, "b", "59", "eyes, brows, lips, chin, nose, left, then right")
+
+
+@pytest.mark.parametrize("quoted", ["{}", '"{}"'])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_cells_may_be_quoted_whatever_separates_them(tmp_path, separator, quoted):
+    lines = (["File name", "Onset", "Note"], ["a", "46", "x"])
+    text = "\n".join(separator.join(quoted.format(cell) for cell in line) for line in lines)
+    (tmp_path / "table.csv").write_text(text)
+    assert read(tmp_path / "table.csv") == [(2, "a", "46", "x")]
+
+
+@pytest.mark.parametrize(
+    ("cell", "numeral"),
+    [("1.0", "1"), (" 01.00 ", "01"), (1.0, "1"), ("-1.0", "-1"), ("1.05", "1.05"), (None, "")],
+)
+def test_a_numeral_loses_the_zeros_that_say_nothing_and_text_keeps_them(cell, numeral):
+    row = SheetRow(1, {"name": cell})
+    assert row.numeral("name") == numeral
+    assert row.text("name") == ("1" if cell == 1.0 else str(cell or "").strip())
 
 
 @pytest.mark.parametrize("note", ["one\ntwo", "a,b;c\td", 'say "so"', "line\u2028end\x0b\x1c\x85"])

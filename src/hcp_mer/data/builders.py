@@ -12,22 +12,24 @@ from pathlib import Path
 
 import cv2
 import datasets
-import numpy as np
 from tqdm import tqdm
 
+from hcp_mer.data.beside_pairs import card_of, work_in_words, write_sheet
 from hcp_mer.data.check import CHECK
 from hcp_mer.data.pair_rows import make_row
 from hcp_mer.data.pairs import MANIFEST, read_manifest
 from hcp_mer.data.records import ClipRecord, CorpusReading, Problem
 from hcp_mer.errors import UserError
 from hcp_mer.files import make_folder, read_json, write_json, write_whole
-from hcp_mer.motion.contact_sheet import MOST_THUMBNAILS, contact_sheet
+from hcp_mer.motion.apex_plot import check_can_plot
+from hcp_mer.motion.contact_sheet import MOST_THUMBNAILS
 from hcp_mer.motion.face import CROPPED_ALREADY
 from hcp_mer.motion.pair import PairSettings
 
 PROBLEMS = "problems.json"
 NO_FACE_SHEET = "no_face_found.png"
 ALIGNED_SHEET = "aligned_faces.png"  # crosses where every subject's eyes must be
+APEX_PLOTS = "apex_plots"
 _BUILDING = ".building"
 _FORMAT = 2  # of the pairs; a change makes every prepared folder be prepared again
 _PART_CLIPS = 32  # what a stopped preparation loses at most
@@ -48,6 +50,7 @@ class PairsConfig(datasets.BuilderConfig):
 
     records: tuple[ClipRecord, ...] = ()
     settings: PairSettings = field(default_factory=PairSettings)
+    plots: Path | None = None
 
 
 class MicroExpressionPairs(datasets.GeneratorBasedBuilder):
@@ -90,7 +93,7 @@ class MicroExpressionPairs(datasets.GeneratorBasedBuilder):
         cv2.setNumThreads(1)  # processes are the parallelism; threads would only fight over cores
         for record in records:
             key = f"{record.dataset}/{record.subject}/{record.clip_id}"
-            yield key, make_row(record, self.config.settings)
+            yield key, make_row(record, self.config.settings, self.config.plots)
 
 
 @dataclass(frozen=True)
@@ -122,12 +125,14 @@ def prepare_pairs(
     output_dir: str | Path,
     settings: PairSettings | None = None,
     num_proc: int = 1,
+    apex_plots: bool = False,
 ) -> Preparation:
     """Write the pairs of a corpus as parquet, with a manifest, a problems report and a card.
 
     A folder that already holds the same pairs is left as it is; a preparation that was stopped
     goes on where it was. The manifest is written last.
 
+    Args: apex_plots: draw the energy curve of every clip whose apex is spotted, in a folder beside.
     Raises:
         UserError: no clip is usable, faces are to be found first, or `output_dir` holds something
             else.
@@ -135,6 +140,9 @@ def prepare_pairs(
     settings = settings or PairSettings()
     _check_usable(reading, settings)
     folder = Path(output_dir)
+    plots = folder / APEX_PLOTS if apex_plots else None
+    if plots:
+        check_can_plot()
     manifest_path = folder / MANIFEST
     fingerprint = _fingerprint(reading.records, settings, reading.problems)
     replaced = manifest_path.is_file()
@@ -143,20 +151,21 @@ def prepare_pairs(
         problems = _read_problems(folder)
         made = _prepared(reading, folder, problems or ())
         whole = problems is not None and len(made.records) == manifest["num_pairs"]
+        whole = whole and (plots is None or plots.is_dir())
         if manifest["fingerprint"] == fingerprint and whole:
             counts = manifest["num_pairs"], manifest["num_spotted"]
             return Preparation(folder, *counts, made, reused=True)
     elif not (folder / _BUILDING).is_dir() and _holds_other_things(folder):
         raise UserError(f"{folder} holds other things than prepared pairs; give an empty folder.")
     make_folder(folder / _BUILDING)  # marks the folder as ours
-    rows = _build(reading.records, folder / _BUILDING, settings, num_proc)
+    rows = _build(reading.records, folder / _BUILDING, settings, num_proc, plots)
     table, problems = _split(rows, reading, folder)
     problems = (*reading.problems, *problems)
     manifest_path.unlink(missing_ok=True)  # earlier pairs stay until there are others
     _write_parquet(table, folder / "data")
     num_spotted = list(table["apex_source"]).count("spotted")
     write_json(folder / PROBLEMS, [problem.to_dict() for problem in problems])
-    write_whole(folder / "README.md", _card(reading, len(table), num_spotted))
+    write_whole(folder / "README.md", card_of(reading, len(table), num_spotted))
     manifest = {
         "fingerprint": fingerprint,
         "num_pairs": len(table),
@@ -164,7 +173,7 @@ def prepare_pairs(
         "settings": settings.to_dict(),
     }
     write_json(manifest_path, manifest)
-    work = _work(rows)
+    work = work_in_words(rows)
     shutil.rmtree(folder / _BUILDING)
     prepared = _prepared(reading, folder, problems)
     return Preparation(folder, len(table), num_spotted, prepared, False, replaced, work)
@@ -202,7 +211,11 @@ def _holds_other_things(folder: Path) -> bool:
 
 
 def _build(
-    records: tuple[ClipRecord, ...], cache: Path, settings: PairSettings, num_proc: int
+    records: tuple[ClipRecord, ...],
+    cache: Path,
+    settings: PairSettings,
+    num_proc: int,
+    plots: Path | None,
 ) -> datasets.Dataset:
     """A row per clip. Parts that an earlier, stopped preparation finished are taken from disk."""
     parts = [records[i : i + _PART_CLIPS] for i in range(0, len(records), _PART_CLIPS)]
@@ -215,9 +228,13 @@ def _build(
     try:
         with tqdm(total=len(records), desc="pairs", unit="clip", disable=None) as bar:
             for part in parts:
-                place = cache / _fingerprint(part, settings)
+                place = _fingerprint(part, settings) + ("-plots" if plots else "")
                 builder = MicroExpressionPairs(
-                    dataset_name="pairs", cache_dir=str(place), records=part, settings=settings
+                    dataset_name="pairs",
+                    cache_dir=str(cache / place),
+                    records=part,
+                    settings=settings,
+                    plots=plots,
                 )
                 builder.download_and_prepare(num_proc=min(num_proc, len(part)))
                 tables.append(builder.as_dataset("train"))
@@ -245,35 +262,14 @@ def _split(
     faceless = [index for index, no_face in enumerate(rows["no_face"]) if no_face]
     alignments = rows["alignment"]
     aligned = [index for index in kept if alignments[index] != CROPPED_ALREADY]
-    _write_sheet(rows, faceless, folder / NO_FACE_SHEET)
-    _write_sheet(rows, aligned[:MOST_THUMBNAILS], folder / ALIGNED_SHEET, eyes=True)
+    write_sheet(rows, faceless, folder / NO_FACE_SHEET)
+    write_sheet(rows, aligned[:MOST_THUMBNAILS], folder / ALIGNED_SHEET, eyes=True)
     if not kept:
         sheet = f" (see {folder / NO_FACE_SHEET})" if faceless else ""
         raise UserError(
             f"no clip is usable; the first of {len(problems)}: {problems[0].reason}{sheet}"
         )
     return rows.select(kept).remove_columns(list(_NOTES)), problems
-
-
-def _write_sheet(rows: datasets.Dataset, chosen: list[int], path: Path, eyes: bool = False) -> None:
-    """A picture of some clips' onset frames; none of an earlier preparation stays."""
-    path.unlink(missing_ok=True)
-    if not chosen:
-        return
-    shown = rows.select(chosen).select_columns(["subject", "clip_id", "onset_frame"])
-    entries = [(f"{r['subject']}/{r['clip_id']}", np.array(r["onset_frame"])) for r in shown]
-    contact_sheet(entries, path, eyes)
-
-
-def _work(rows: datasets.Dataset) -> str:
-    """How long a frame's decoding and a clip's motion took, summed over processes."""
-    clips, frames, decoding = len(rows), sum(rows["decoded"]), sum(rows["decoding_seconds"])
-    motion_ms = 1000 * (sum(rows["seconds"]) - decoding) / clips
-    per_frame_ms = 1000 * decoding / max(frames, 1)
-    return (
-        f"per clip {frames / clips:.1f} frames decoded, {per_frame_ms:.1f} ms each, and "
-        f"{motion_ms:.0f} ms for face, motion and encoding (in one process)"
-    )
 
 
 def _prepared(reading: CorpusReading, folder: Path, problems: tuple[Problem, ...]) -> CorpusReading:
@@ -325,26 +321,3 @@ def _fingerprint(
             place = "/".join(path.parts[-2:])
             digest.update(f"{place}{stat.st_size}{stat.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]
-
-
-def _card(reading: CorpusReading, num_pairs: int, num_spotted: int) -> str:
-    names = ", ".join(sorted({record.dataset for record in reading.records}))
-    licence = (
-        "Rendered faces: no person is shown."
-        if names == "procedural"
-        else "The corpus is licensed: do not share these pairs unless its licence lets you."
-    )
-    return f"""---
-configs:
-- config_name: default
-  data_files: data/*.parquet
----
-# Micro-expression pairs from {names}
-
-{num_pairs} clips, each with its motion-magnified apex frame, its onset→apex optical flow as an
-image (u, v, optical strain) and its annotation; the apex of {num_spotted} was spotted, the others
-are as annotated. Made by `scripts/prepare_dataset.py`; settings in `{MANIFEST}`, clips that were
-left out in `{PROBLEMS}`.
-
-{licence}
-"""

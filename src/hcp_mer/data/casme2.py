@@ -18,6 +18,7 @@ from pathlib import Path
 from hcp_mer.data.layout import (
     ClipFolders,
     action_units_of,
+    apex_number,
     check_on_disk,
     corpus_folder,
     find_annotation,
@@ -46,7 +47,6 @@ _USUAL_NAME = "CASME2-coding-….xlsx"
 _FRAME_FILE = re.compile(r"(?:reg_)?img([0-9]{1,9})\.(?:jpe?g|png|bmp)", re.IGNORECASE)
 _SUBJECT = re.compile(r"(?:sub|s)?0*([0-9]+)", re.IGNORECASE)
 _SUBJECT_FOLDER = re.compile(r"(?:sub|s)[0-9]+", re.IGNORECASE)
-_NO_APEX = ("", "/", "-", "nan")
 
 
 def read_casme2(data_dir: str | Path, name: str = "casme2") -> CorpusReading:
@@ -73,7 +73,7 @@ def read_casme2(data_dir: str | Path, name: str = "casme2") -> CorpusReading:
         if is_note(row, ("Subject", "Filename", "OnsetFrame", "Estimated Emotion")):
             draft.remark("taken for a note, as it names no clip: nothing to read", file, row.number)
             continue
-        subject, clip_id = row.text("Subject"), row.text("Filename")
+        subject, clip_id = row.numeral("Subject"), row.text("Filename")
         subject = _subject_in(subject) or subject
         draft.add(
             (subject, clip_id.lower()),
@@ -94,15 +94,14 @@ def _subject_in(text: str) -> str | None:
 
 def _read_row(row: SheetRow, folders: ClipFolders, name: str) -> tuple[ClipRecord, list[str]]:
     """One row as a record, and remarks on what is minor."""
-    subject, clip_id = _subject_in(row.text("Subject")), row.text("Filename")
+    subject, clip_id = _subject_in(row.numeral("Subject")), row.text("Filename")
     if subject is None:
         raise UserError(f"Subject must be a number, got {row.text('Subject')!r}")
     emotion = emotion_word(row.text("Estimated Emotion"))
     if not emotion:
         raise UserError("the emotion cell is empty")
     onset, offset = row.frame_number("OnsetFrame"), row.frame_number("OffsetFrame")
-    no_apex = row.text("ApexFrame").lower() in _NO_APEX
-    apex = None if no_apex else row.frame_number("ApexFrame")
+    apex = apex_number(row, "ApexFrame")
     frames = frames_in(folders.find(subject, clip_id), _FRAME_FILE, "reg_img46.jpg or img46.jpg")
     units, remarks = action_units_of(row.cells["Action Units"])
     record = ClipRecord(name, subject, clip_id, frames, onset, apex, offset, units, emotion)

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from hcp_mer.data.layout import (
     action_units_of,
+    apex_number,
     corpus_folder,
     find_annotation,
     folders_below,
@@ -58,7 +59,6 @@ _NOT_SEARCHED = re.compile(
     rf"{_PERSON}.*|depth|video|(?:.*[\W_])?(?:mae|part[\W_]*[b-z])(?:[\W_].*)?", re.IGNORECASE
 )
 _FRAME_FILE = re.compile(r"(?:reg_)?(?:img)?([0-9]{1,9})\.(?:jpe?g|png|bmp)", re.IGNORECASE)
-_NO_APEX = ("", "/", "-", "nan")
 _FRAMES_DEPTH = 4  # CASME3/part_A/data/part_A_split/part_A
 _LISTED_AT_ONCE = 64  # whole videos: the rows of one stand together, but not in every copy
 _TOLD_GAPS = 5
@@ -107,7 +107,7 @@ def read_casme3(data_dir: str | Path, name: str = "casme3") -> CorpusReading:
 
 def _clip_of(row: SheetRow) -> tuple[str, str, int | str]:
     """What tells clips apart, in one writing; a cell that cannot be read stands as it is."""
-    subject, onset = row.text("Subject"), row.text("Onset")
+    subject, onset = row.numeral("Subject"), row.text("Onset")
     with suppress(UserError):
         subject = _subject_id(subject)
     with suppress(UserError):
@@ -129,12 +129,12 @@ def _subject_id(text: str) -> str:
 
 def _read_row(row: SheetRow, footage: _Footage, name: str) -> tuple[ClipRecord, list[str]]:
     """One row as a record, and remarks on what is minor."""
-    subject, filename = _subject_id(row.text("Subject")), row.text("Filename")
+    subject, filename = _subject_id(row.numeral("Subject")), row.text("Filename")
     emotion = emotion_word(row.text("emotion"))
     if not emotion:
         raise UserError("the emotion cell is empty")
     onset, offset = row.frame_number("Onset"), row.frame_number("Offset")
-    apex = None if row.text("Apex").lower() in _NO_APEX else row.frame_number("Apex")
+    apex = apex_number(row, "Apex")
     units, remarks = action_units_of(row.cells["AU"])
     if apex == onset:
         remarks.append(f"the apex is annotated at the onset, {onset}: it is to be spotted")

@@ -5,6 +5,7 @@ Nobody is merged: a person is (dataset, subject), whatever folder the clips come
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -25,13 +26,14 @@ _MAY_DIFFER = ("face",)
 
 
 def joined(parts: Sequence[Pairs]) -> Pairs:
-    """Pairs of several sources, one after the other, as if they lay in one.
+    """Pairs of several sources as if they lay in one, in order of dataset, subject and clip_id.
 
-    Columns are those of the contract that any part has; where a part lacks an optional one, its
+    The order in which the sources are given changes nothing. Columns are those of the contract that any part has; where a part lacks an optional one, its
     clips have None there (no action units: an empty list).
 
     Raises:
-        UserError: motion was measured differently, or a column cannot be read as what it should be.
+        UserError: motion was measured differently, a column cannot be read as what it should be,
+            or a clip stands there as two people's.
     """
     import datasets
     import pyarrow
@@ -42,13 +44,54 @@ def joined(parts: Sequence[Pairs]) -> Pairs:
     features = _features_of(parts)
     tables = [_table(part, features) for part in parts]
     sources = tuple(source for part in parts for source in part.sources)
-    return replace(
-        parts[0],
-        source=", ".join(sources),
-        table=datasets.Dataset(pyarrow.concat_tables(tables)),
-        settings=settings,
-        parts=sources,
+    table = datasets.Dataset(pyarrow.concat_tables(tables))
+    clips = _clips_of(table)
+    table = table.select(sorted(range(len(clips)), key=clips.__getitem__))
+    pairs = replace(
+        parts[0], source=", ".join(sources), table=table, settings=settings, parts=sources
     )
+    _check_nobody_stands_twice(pairs)
+    return pairs
+
+
+def check_names(pairs: Pairs) -> None:
+    """Refuse two spellings of one corpus: its people would be trained and tested on.
+
+    Raises:
+        UserError: two datasets are named alike but for their case.
+    """
+    seen: dict[str, str] = {}
+    for name in sorted(set(pairs.column("dataset"))):
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            raise UserError(
+                f"{pairs.source}: the datasets {other} and {name} differ in case only, and one "
+                "corpus under two names puts a subject on both sides of a test. Give it once, or "
+                "name two corpora apart in the column dataset."
+            )
+
+
+def _check_nobody_stands_twice(pairs: Pairs) -> None:
+    """Raise where the images of one clip, both of them, are given for two people."""
+    from hcp_mer.data.pairs import encoded_image
+
+    seen: dict[bytes, tuple[str, ...]] = {}
+    table = pairs.table.select_columns(["magnified", "flow"])
+    for clip, views in zip(_clips_of(pairs.table), table):
+        digest = hashlib.sha256()
+        for view in ("magnified", "flow"):
+            digest.update(hashlib.sha256(encoded_image(views[view])).digest())
+        other = seen.setdefault(digest.digest(), clip)
+        if other[:2] != clip[:2]:
+            raise UserError(
+                f"clips {'/'.join(other)} and {'/'.join(clip)} in {pairs.source} have the same "
+                "images: one person under two names would be trained and tested on. Give the "
+                "corpus once, or correct its dataset and subject."
+            )
+
+
+def _clips_of(table: datasets.Dataset) -> list[tuple[str, str, str]]:
+    return list(zip(*(table[name] for name in ("dataset", "subject", "clip_id"))))
 
 
 def corpora_of(training: Pairs, testing: Pairs) -> tuple[str, ...]:

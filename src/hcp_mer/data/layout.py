@@ -13,7 +13,11 @@ from hcp_mer.data.spreadsheet import TABLE_SUFFIXES, SheetRow
 from hcp_mer.errors import UserError
 from hcp_mer.motion.frames import Frames, FrameSequence
 
-_WIDE = 1.15  # a face crop is about square or upright, a camera's frame is wider than that
+NO_VALUE = ("", "/", "-", "nan")  # what cells of all corpora hold where there is no number
+# The corpora's face crops are at most 1.25 times as high as wide, and hardly wider than high.
+_WIDE, _HIGH = 1.15, 1.6
+_LOOKED_AT = 50
+_CROP = re.compile(r"uncrop|(?<![a-z])(?:un|not?|non)[\W_]*crop|(?P<cut>crop)", re.IGNORECASE)
 
 
 def corpus_folder(data_dir: str | Path, example: str) -> Path:
@@ -126,7 +130,7 @@ def frame_roots(
 ) -> list[Path]:
     """The outermost folders for which `holds` is true: cropped faces first, then the nearest.
 
-    Cropped is what has "crop" in its name, or in that of a folder on the way to it from `root`.
+    Cropped is what has "crop" in its name, or in that of a folder on the way to it, `is_cropped`.
     """
     found, level = [], [root]
     for _ in range(depth + 1):
@@ -148,8 +152,12 @@ def first_root(found: Sequence[Path], root: Path, draft: Draft) -> Path:
 
 
 def is_cropped(folder: Path, root: Path) -> bool:
-    """Whether a name on the way from `root` to the folder says that faces are cut out."""
-    return "crop" in folder.relative_to(root).as_posix().lower()
+    """Whether a name on the way from `root` to the folder says that faces are cut out.
+
+    The nearest name that speaks of it counts; "uncropped" and "not_cropped" deny it.
+    """
+    said = [match for part in folder.relative_to(root).parts for match in _CROP.finditer(part)]
+    return bool(said) and said[-1]["cut"] is not None
 
 
 class ClipFolders:
@@ -206,6 +214,17 @@ def is_note(row: SheetRow, fields: Sequence[str]) -> bool:
     return sum(bool(row.text(field)) for field in fields) < 2
 
 
+def apex_number(row: SheetRow, field: str, *signs: str) -> int | None:
+    """The annotated apex; None where the cell holds none, which is to be spotted.
+
+    Args: signs: what the corpus writes for none, beside an empty cell, "/", "-" and "nan".
+    Raises:
+        UserError: the cell holds anything else than a frame number.
+    """
+    none = row.numeral(field).lower() in (*NO_VALUE, *signs)
+    return None if none else row.frame_number(field)
+
+
 def action_units_of(cell: object) -> tuple[tuple[str, ...], list[str]]:
     """The action units in a cell, and remarks: no label depends on them, so none costs a clip."""
     try:
@@ -225,11 +244,19 @@ def check_on_disk(frames: Frames, **numbers: int | None) -> None:
 
 
 def shows_whole_frames(records: list[ClipRecord]) -> bool:
-    """Whether the first frame that can be opened is a camera's whole frame, not a face crop."""
-    for record in records[:20]:
-        try:
-            width, height = record.frames.extent_px(record.onset)
-            return width > _WIDE * height
-        except (ValueError, OSError):
-            continue  # what cannot be read is reported where it is used
-    return False
+    """Whether there are a camera's whole frames among face crops, or nothing else.
+
+    The shapes of onset frames decide, of some clips from first to last: headers are cheap, but
+    not all of a large corpus. Whole frames that are shaped like a face are not noticed.
+    """
+    count = min(len(records), _LOOKED_AT)
+    chosen = (records[index * len(records) // count] for index in range(count))
+    return any(_is_whole_frame(record) for record in chosen)
+
+
+def _is_whole_frame(record: ClipRecord) -> bool:
+    try:
+        width, height = record.frames.extent_px(record.onset)
+    except (ValueError, OSError):
+        return False  # what cannot be read is reported where it is used
+    return width > _WIDE * height or height > _HIGH * width

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from urllib.parse import quote
 
 import cv2
 import numpy as np
 
 from hcp_mer.data.records import ClipRecord
 from hcp_mer.errors import UserError
+from hcp_mer.motion.apex_plot import plot_energy
 from hcp_mer.motion.face import FaceError
 from hcp_mer.motion.frames import Frames
 from hcp_mer.motion.pair import PairSettings, make_pair
@@ -36,14 +39,15 @@ class _TimedFrames:
         return frame
 
 
-def make_row(record: ClipRecord, settings: PairSettings) -> dict:
+def make_row(record: ClipRecord, settings: PairSettings, plots: Path | None = None) -> dict:
     """A clip's row, with the columns of `MicroExpressionPairs`.
 
     One that cannot be read is a row too: `problem` says why, and its images are missing. Where
-    there is no face, `no_face` is true and `onset_frame` a thumbnail of what was searched.
+    there is no face, `no_face` is true and `onset_frame` a thumbnail of what was searched. The
+    energy curve of a spotted apex is drawn in the folder `plots`, if there is one.
     """
     start, frames = time.perf_counter(), _TimedFrames(record.frames)
-    made = _pair_columns(record, frames, settings)
+    made = _pair_columns(record, frames, settings, plots)
     return {
         "emotion": record.emotion,
         "subject": record.subject,
@@ -59,7 +63,9 @@ def make_row(record: ClipRecord, settings: PairSettings) -> dict:
     }
 
 
-def _pair_columns(record: ClipRecord, frames: _TimedFrames, settings: PairSettings) -> dict:
+def _pair_columns(
+    record: ClipRecord, frames: _TimedFrames, settings: PairSettings, plots: Path | None
+) -> dict:
     """The columns that are measured; where that fails, why."""
     try:
         pair = make_pair(
@@ -75,6 +81,12 @@ def _pair_columns(record: ClipRecord, frames: _TimedFrames, settings: PairSettin
             "problem": " ".join(str(error).split()),
             "no_face": no_face,
         }
+    if plots and pair.energies_px:
+        clip = f"{record.dataset} {record.subject} {record.clip_id}"
+        picture = plots / f"{quote(clip, safe=' ')}.png"
+        plot_energy(
+            list(pair.energies_px), list(pair.energies_px.values()), pair.apex, picture, clip
+        )
     return {
         "magnified": _png(pair.magnified),
         "flow": _png(pair.flow_image),

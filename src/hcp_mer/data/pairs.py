@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcp_mer.data.action_units import parse_action_units
-from hcp_mer.data.composite import joined
+from hcp_mer.data.composite import check_names, joined
 from hcp_mer.data.records import emotion_word
-from hcp_mer.data.tasks import PROTOCOLS, SCHEMES, Task, label_of_clip
+from hcp_mer.data.tasks import PROTOCOLS, SCHEMES, Task, check_scheme, label_of_clip
 from hcp_mer.errors import UserError
 from hcp_mer.files import read_json
 
@@ -121,10 +121,13 @@ def load_pairs(source: str | Path, *more: str | Path) -> Pairs:
             or commit of it. What was loaded once is read from the cache when offline.
         more: other sources, to be joined with it, see `composite.joined`.
     Raises:
-        UserError: nothing usable is there, a column is missing, an id stands twice, or motion was
-            measured differently in two sources.
+        UserError: nothing usable is there, a column is missing, an id stands twice, a dataset in
+            two spellings, a clip as two people's, or motion was measured differently in two
+            sources.
     """
-    pairs = joined([_load(place) for place in (source, *more)])
+    parts = [_load(place) for place in (source, *more)]
+    pairs = joined(parts)
+    check_names(pairs)
     _check_ids(pairs)
     return pairs
 
@@ -153,9 +156,12 @@ def label_pairs(pairs: Pairs, task: Task, scheme: str | None = None) -> Labelled
     or through the scheme named like each clip's dataset.
 
     Raises:
-        UserError: a word that neither knows, no scheme to ask, or a class without any clip.
+        UserError: a word that neither knows, no scheme to ask, a scheme that is not for the task
+            or the corpora, or a class without any clip.
     """
     clips = list(zip(*(pairs.column(key) for key in ("emotion", "dataset", "subject", "clip_id"))))
+    for corpus in sorted({clip[1] for clip in clips}):
+        check_scheme(scheme, task, corpus, {emotion_word(c[0]) for c in clips if c[1] == corpus})
     rows, labels, dropped = [], [], Counter()
     for row, (emotion, *clip) in enumerate(clips):
         word = emotion_word(emotion)

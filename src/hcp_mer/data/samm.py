@@ -15,6 +15,7 @@ from pathlib import Path
 from hcp_mer.data.layout import (
     ClipFolders,
     action_units_of,
+    apex_number,
     check_on_disk,
     corpus_folder,
     find_annotation,
@@ -40,7 +41,7 @@ _HEADINGS = {
 }
 _SUBJECT = re.compile(r"(?:sub|s)?0*([0-9]{1,3})", re.IGNORECASE)
 _SUBJECT_FOLDER = re.compile(r"[0-9]{3}")
-_NO_APEX = ("", "/", "-", "−1")  # −1 is the corpus's own sign, here with a typographer's minus
+_NO_APEX = ("-1", "−1")  # also with a typographer's minus
 
 
 def read_samm(data_dir: str | Path, name: str = "samm") -> CorpusReading:
@@ -69,7 +70,7 @@ def read_samm(data_dir: str | Path, name: str = "samm") -> CorpusReading:
         if is_note(row, ("Subject", "Filename", "Onset Frame", "Estimated Emotion")):
             draft.remark("taken for a note, as it names no clip: nothing to read", file, row.number)
             continue
-        subject = _subject_in(row.text("Subject")) or row.text("Subject")
+        subject = _subject_in(row.numeral("Subject")) or row.text("Subject")
         draft.add(
             (subject, row.text("Filename").lower()),
             row.text("Estimated Emotion"),
@@ -89,7 +90,7 @@ def _subject_in(text: str) -> str | None:
 
 def _read_row(row: SheetRow, folders: ClipFolders, name: str) -> tuple[ClipRecord, list[str]]:
     """One row as a record, and remarks on what is minor."""
-    subject, clip_id = _subject_in(row.text("Subject")), row.text("Filename")
+    subject, clip_id = _subject_in(row.numeral("Subject")), row.text("Filename")
     if subject is None:
         raise UserError(f"Subject must be a number such as 006, got {row.text('Subject')!r}")
     _check_person(clip_id, subject)
@@ -97,7 +98,7 @@ def _read_row(row: SheetRow, folders: ClipFolders, name: str) -> tuple[ClipRecor
     if not emotion:
         raise UserError("the emotion cell is empty")
     onset, offset = row.frame_number("Onset Frame"), row.frame_number("Offset Frame")
-    apex = _apex_in(row)
+    apex = apex_number(row, "Apex Frame", *_NO_APEX)
     folder = folders.find(subject, clip_id)
     frames = frames_in(folder, _frame_file(subject), f"{subject}_05562.jpg or 05562.jpg")
     units, remarks = action_units_of(row.cells["Action Units"])
@@ -114,12 +115,6 @@ def _check_person(clip_id: str, subject: str) -> None:
             f"Filename {clip_id} is a clip of {match[1]}, the cell Subject says {subject}: "
             "correct one of them"
         )
-
-
-def _apex_in(row: SheetRow) -> int | None:
-    if row.text("Apex Frame") in _NO_APEX or row.whole_number("Apex Frame") == -1:
-        return None
-    return row.frame_number("Apex Frame")
 
 
 def _frame_file(subject: str) -> re.Pattern[str]:

@@ -13,12 +13,14 @@ other cameras of the same moments and are never mixed in.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from hcp_mer.data.layout import (
+    NO_VALUE,
     ClipFolders,
     check_on_disk,
     corpus_folder,
@@ -58,7 +60,6 @@ _HSE_HEADINGS = {
     **{f"{what}{n}F": (f"{what}{n}F",) for n in (2, 3) for what in ("Onset", "Offset")},
 }
 _MORE_EXPRESSIONS = ("Onset2F", "Offset2F", "Onset3F", "Offset3F")
-_EMPTY = ("", "/", "-", "nan", "NaN")
 
 
 def read_smic(data_dir: str | Path, name: str = "smic") -> CorpusReading:
@@ -79,12 +80,7 @@ def read_smic(data_dir: str | Path, name: str = "smic") -> CorpusReading:
     """
     root = corpus_folder(data_dir, "the SMIC folder, which holds HS/s1/micro")
     draft = Draft()
-    subjects = [
-        (_subject_in(folder.name), folder)
-        for folder in folders_in(_find_emotion_folders(root, draft))
-        if _SUBJECT_FOLDER.fullmatch(folder.name)
-    ]
-    for subject, subject_folder in sorted(subjects):
+    for subject, subject_folder in _subjects_in(_find_emotion_folders(root, draft), root, draft):
         for emotion, folder in _clips_of(subject_folder, root, draft):
             wrong = _contradiction(folder.name, subject, emotion, "its folder")
             draft.add(
@@ -124,7 +120,7 @@ def read_smic_hse(data_dir: str | Path, name: str = "smic") -> CorpusReading:
         if is_note(row, ("Subject", "Filename", "OnsetF", "Emotion")):
             draft.remark("taken for a note, as it names no clip: nothing to read", file, row.number)
             continue
-        subject = _subject_in(row.text("Subject")) or row.text("Subject")
+        subject = _subject_in(row.numeral("Subject")) or row.text("Subject")
         emotion = row.text("Emotion")
         for span in _spans_in(row):
             onset = _number_or_text(row, span[0])
@@ -218,11 +214,34 @@ def _camera(folder: Path, root: Path) -> str:
 def _holds_emotions(folder: Path) -> bool:
     """Whether there is a folder such as s1/micro or s1/negative."""
     return any(
-        inner.name.lower() in ("micro", *_EMOTIONS)
+        _holds_classes(subject)
         for subject in folders_in(folder)
         if _SUBJECT_FOLDER.fullmatch(subject.name)
-        for inner in folders_in(subject)
     )
+
+
+def _holds_classes(folder: Path) -> bool:
+    """Whether there is a folder such as micro or negative."""
+    return any(inner.name.lower() in ("micro", *_EMOTIONS) for inner in folders_in(folder))
+
+
+def _subjects_in(frame_root: Path, root: Path, draft: Draft) -> list[tuple[str, Path]]:
+    """Subjects and their folders; others that look like a subject's inside become problems."""
+    subjects = []
+    for folder in folders_in(frame_root):
+        if _SUBJECT_FOLDER.fullmatch(folder.name):
+            subjects.append((_subject_in(folder.name), folder))
+        elif not _NO_MICRO.fullmatch(folder.name) and _may_hold_classes(folder):
+            reason = (
+                f"{folder.name} is no subject, its clips are not read: name it like s1 if it is one"
+            )
+            draft.remark(reason, folder.relative_to(root).as_posix())
+    return sorted(subjects)
+
+
+def _may_hold_classes(folder: Path) -> bool:
+    """`_holds_classes`; what is none of the corpus's, a drive's lost+found, may not be listed."""
+    return os.access(folder, os.R_OK | os.X_OK) and _holds_classes(folder)
 
 
 def _clips_of(subject_folder: Path, root: Path, draft: Draft) -> Iterator[tuple[str, Path]]:
@@ -231,8 +250,9 @@ def _clips_of(subject_folder: Path, root: Path, draft: Draft) -> Iterator[tuple[
     micro = next((folder for folder in inside if folder.name.lower() == "micro"), None)
     classes = folders_in(micro) if micro else inside
     spoken_for = [folder for folder in classes if not _NO_MICRO.fullmatch(folder.name)]
-    if not classes:
-        draft.remark("the folder holds no clips", subject_folder.relative_to(root).as_posix())
+    _remark_lack(micro or subject_folder, classes, root, draft)
+    if micro:
+        _remark_beside(micro, [folder for folder in inside if folder != micro], root, draft)
     for folder in spoken_for:
         emotion = _EMOTIONS.get(folder.name.lower())
         clips = folders_in(folder)
@@ -240,10 +260,28 @@ def _clips_of(subject_folder: Path, root: Path, draft: Draft) -> Iterator[tuple[
         if emotion is None:
             rule = "expected negative, positive or surprise"
             draft.remark(f"{folder.name} is no emotion, its clips are not read: {rule}", where)
-        elif not clips:
-            draft.remark("the folder holds no clips", where)
         else:
+            _remark_lack(folder, clips, root, draft)
             yield from ((emotion, clip) for clip in clips)
+
+
+def _remark_lack(folder: Path, inside: list[Path], root: Path, draft: Draft) -> None:
+    """Say where frames lie in no clip's folder, and where there is nothing to read."""
+    where = folder.relative_to(root).as_posix()
+    if any(_FRAME_FILE.fullmatch(entry.name) for entry in folder.iterdir()):
+        rule = f"expected them in a clip's folder, such as negative/s1_ne_01/{_FRAME}"
+        draft.remark(f"frames lie here directly and are not read: {rule}", where)
+    elif not inside:
+        draft.remark("the folder holds no clips", where)
+
+
+def _remark_beside(micro: Path, others: list[Path], root: Path, draft: Draft) -> None:
+    """Say which folders beside `micro` hold clips or emotions that are not read."""
+    for folder in others:
+        is_class = folder.name.lower() in ("micro", *_EMOTIONS)
+        if not _NO_MICRO.fullmatch(folder.name) and (is_class or _may_hold_classes(folder)):
+            reason = f"its clips are not read, as it lies beside {micro.name}: move them into that"
+            draft.remark(reason, folder.relative_to(root).as_posix())
 
 
 def _read_clip(
@@ -296,7 +334,7 @@ class _Videos:
 def _spans_in(row: SheetRow) -> list[tuple[str, str]]:
     """Names of the onset and the offset cell of each expression in a row."""
     more = [("Onset2F", "Offset2F"), ("Onset3F", "Offset3F")]
-    filled = [span for span in more if any(row.text(cell) not in _EMPTY for cell in span)]
+    filled = [span for span in more if any(row.text(cell).lower() not in NO_VALUE for cell in span)]
     return [("OnsetF", "OffsetF"), *filled]
 
 
@@ -312,7 +350,7 @@ def _read_expression(
     row: SheetRow, span: tuple[str, str], videos: _Videos, name: str
 ) -> tuple[ClipRecord, list[str]]:
     """One expression in a row as a record."""
-    subject, video = _subject_in(row.text("Subject")), row.text("Filename")
+    subject, video = _subject_in(row.numeral("Subject")), row.text("Filename")
     if subject is None:
         raise UserError(f"Subject must be a number such as 1, got {row.text('Subject')!r}")
     emotion = _EMOTIONS.get(row.text("Emotion").lower())
@@ -324,13 +362,7 @@ def _read_expression(
         raise UserError(wrong)
     onset, offset = row.frame_number(span[0]), row.frame_number(span[1])
     frames = videos.frames(subject, video)
-    shown = _between(frames, onset, offset)
+    shown = frames.between(onset, offset)
     record = ClipRecord(name, subject, f"{video}_{onset}", shown, onset, None, offset, (), emotion)
     check_on_disk(frames, onset=onset, offset=offset)
     return record, []
-
-
-def _between(frames: FrameSequence, first: int, last: int) -> FrameSequence:
-    """The frames from `first` to `last`: a record need not carry its whole video around."""
-    inside = [(n, path) for n, path in zip(frames.numbers, frames.paths) if first <= n <= last]
-    return FrameSequence(tuple(n for n, _ in inside), tuple(path for _, path in inside))

@@ -38,6 +38,11 @@ class SheetRow:
             value = int(value)
         return "" if value is None else str(value).strip()
 
+    def numeral(self, field: str) -> str:
+        """As `text`, but the text "1.0" reads "1" too: for what is a number, as no name is."""
+        text = self.text(field)
+        return text.partition(".")[0] if re.fullmatch(r"[+-]?[0-9]+\.0+", text) else text
+
     def whole_number(self, field: str) -> int:
         """The cell as a whole number, which may be negative.
 
@@ -146,7 +151,7 @@ def read_table(path: Path, headings: Mapping[str, Sequence[str]]) -> Table:
         UserError: not a readable table.
     """
     best: tuple[list[list], int, dict[str, int]] = ([], 0, {})
-    for rows in _sheets(path):
+    for rows in _sheets(path, headings):
         for index, cells in enumerate(rows[:_HEADER_SEARCH_ROWS]):
             found = match_headings(cells, headings)
             if len(found) > len(best[2]):
@@ -167,10 +172,10 @@ def unread_headings(cells: Sequence[object], found: Mapping[str, int]) -> tuple[
     return tuple(str(cell).strip() for cell in others if cell is not None and str(cell).strip())
 
 
-def _sheets(path: Path) -> list[list[Sequence]]:
+def _sheets(path: Path, headings: Mapping[str, Sequence[str]]) -> list[list[Sequence]]:
     """All cells of all sheets; every way in which opening can fail becomes one readable line."""
     if path.suffix.lower() == ".csv":
-        return [_csv_rows(path)]
+        return [_csv_rows(path, headings)]
     try:
         with path.open("rb") as stream:
             magic = stream.read(4)
@@ -229,13 +234,16 @@ def _diagnosis(path: Path, error: Exception) -> str:
     return "it is damaged" if ours else "it is another kind of file"
 
 
-def _csv_rows(path: Path) -> list[list[str]]:
-    """Cells of a text table, whatever separates them: the first lines decide."""
+def _csv_rows(path: Path, headings: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Cells of a text table, whatever separates them: what shows most headings in the first lines.
+
+    The number of separators alone says little: titles and notes have commas too.
+    """
     if not path.is_file():
         raise UserError(f"{path} is no file.")
     text = _decode(path)
     head = "\n".join(text.splitlines()[:_HEADER_SEARCH_ROWS])
-    separator = max(",;\t", key=head.count)
+    separator = max(",;\t", key=lambda s: (_headings_met(head, s, headings), head.count(s)))
     lines = io.StringIO(text, newline="")  # a cell may hold what splitlines takes for a line's end
     try:
         return list(csv.reader(lines, delimiter=separator, strict=True))
@@ -244,6 +252,15 @@ def _csv_rows(path: Path) -> list[list[str]]:
             f"{path.name} cannot be read as a table ({error}): look for a quotation mark that is "
             "not closed."
         ) from error
+
+
+def _headings_met(head: str, separator: str, headings: Mapping[str, Sequence[str]]) -> int:
+    """How many headings a line of these shows, if that separates its cells."""
+    try:
+        rows = list(csv.reader(io.StringIO(head, newline=""), delimiter=separator))
+    except csv.Error:
+        return 0  # a cell beyond all measure: reading strictly says what is wrong
+    return max((len(match_headings(cells, headings)) for cells in rows), default=0)
 
 
 def _decode(path: Path) -> str:

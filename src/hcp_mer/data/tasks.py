@@ -8,6 +8,7 @@ each of several corpora, and the clips that its list does not have ("megc2019").
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from hcp_mer.errors import UserError
@@ -214,6 +215,27 @@ def label_of(emotion: str, task: Task | str | int, scheme: LabelScheme | str) ->
     return words.coarse[word]
 
 
+def check_scheme(scheme: str | None, task: Task, dataset: str, words: Collection[str]) -> None:
+    """Whether a scheme or protocol can be asked about a dataset's words at all.
+
+    Raises:
+        UserError: see `label_scheme`, and a task that the scheme does not have.
+    """
+    if _may_be_foreign(scheme, dataset):
+        asked = [word for word in words if word not in task.classes]
+        if not asked or (scheme is None and dataset not in SCHEMES):
+            return
+    chosen = label_scheme(scheme, dataset)
+    if task.name not in chosen.tasks:
+        label_of(next(iter(words)), task, chosen)
+
+
+def _may_be_foreign(scheme: str | None, dataset: str) -> bool:
+    """Whether a dataset's words may be the task's classes rather than the scheme's words."""
+    protocol = PROTOCOLS.get(scheme or "")
+    return scheme is None or (protocol is not None and dataset not in protocol.corpora)
+
+
 def label_of_clip(
     emotion: str, task: Task, scheme: str | None, dataset: str, subject: str, clip_id: str
 ) -> str | None:
@@ -228,9 +250,7 @@ def label_of_clip(
         UserError: see `label_scheme` and `label_of`.
     """
     word = emotion.strip().lower()
-    protocol = PROTOCOLS.get(scheme or "")
-    is_foreign = scheme is None or (protocol is not None and dataset not in protocol.corpora)
-    if is_foreign and word in task.classes:
+    if _may_be_foreign(scheme, dataset) and word in task.classes:
         return word
     if scheme is None and dataset not in SCHEMES:
         raise UserError(

@@ -17,7 +17,7 @@ SEARCH_ACROSS, SEARCH_DOWN = 0.11, 0.10  # from the mean place, to both sides
 RING = (0.015, 0.045)  # around the radius of an iris, 0.037 in adults
 # How much faces differ from the mean one, and the box from the face; standard deviations.
 SPREADS = {"across": 0.03, "down": 0.035, "distance": 0.03, "slope": 0.02}
-TRUST = 0.3  # of these against what is seen
+TRUST = 0.2  # of these against what is seen
 UNSEEN = 0.05  # share of a ring's side that is counted where nothing is
 PX_PER_BOX = 100
 BLUR_PX = 1.2

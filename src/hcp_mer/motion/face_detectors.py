@@ -33,7 +33,7 @@ class Detector(Protocol):
 class YuNet:
     """OpenCV's FaceDetectorYN (Wu et al. 2023), with the user's own copy of its network."""
 
-    LONGEST_SIDE_PX = 640  # it was trained on small faces and misses those that fill a large frame
+    LONGEST_SIDE_PX = 400  # it finds faces of 10 to 300 px, so a large frame is shrunk
     LEAST_SCORE = 0.7
 
     def __init__(self, weights: str | None) -> None:
@@ -82,11 +82,11 @@ def detector(name: str, weights: str | None = None) -> Detector:
 
     Raises UserError with the closest name if there is none, and where it cannot be made.
     """
-    chosen("face detector", DETECTORS, name)
+    kind = chosen("face detector", DETECTORS, name)
     # A forked process makes its own: OpenCV's networks own threads that do not live on in it.
-    return _made(name, weights, os.getpid())
+    return _made(kind, weights, os.getpid())
 
 
 @lru_cache(maxsize=4)
-def _made(name: str, weights: str | None, process: int) -> Detector:
-    return DETECTORS[name](weights)
+def _made(kind: Callable[[str | None], Detector], weights: str | None, process: int) -> Detector:
+    return kind(weights)

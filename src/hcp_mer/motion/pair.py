@@ -17,7 +17,7 @@ from hcp_mer.model.motion_hcp_mer import (
     resize_frame,
 )
 from hcp_mer.motion.alignment import align
-from hcp_mer.motion.apex import spot_apex
+from hcp_mer.motion.apex import energy_curve, spot_in_curve
 from hcp_mer.motion.face import NONE, Face, FaceSettings, find_alignment
 from hcp_mer.motion.flow import DEFAULT_ESTIMATOR, estimator
 from hcp_mer.motion.frames import FrameError, Frames
@@ -67,7 +67,8 @@ class ClipPair:
 
     Attributes: `onset_frame` and `magnified`, RGB; `flow_image`, u, v and strain, its level 255 at
     `flow_scale_px`; `apex`, a frame number; `apex_source`, "annotated" or "spotted"; `alignment`,
-    "cropped already", "given", the name of the detector that found the face, or "centre crop".
+    "cropped already", "given", the name of the detector that found the face, or "centre crop";
+    `energies_px`, frame number → motion energy, where the apex was spotted.
     """
 
     onset_frame: np.ndarray
@@ -77,6 +78,7 @@ class ClipPair:
     apex: int
     apex_source: str
     alignment: str
+    energies_px: dict[int, float] = field(default_factory=dict)
 
 
 def make_pair(
@@ -106,9 +108,10 @@ def make_pair(
         return _square(frame, frames.path(number), settings.image_size, transform, first.shape)
 
     onset_frame = square(onset, first)
-    source = "spotted" if apex is None else "annotated"
+    source, energies_px = "annotated", {}
     if apex is None:
-        apex = _spot(frames, onset, onset_frame, offset, square, settings)
+        source = "spotted"
+        apex, energies_px = _spot(frames, onset, onset_frame, offset, square, settings)
     pair = motion_pair(
         onset_frame,
         square(apex, frames.read(apex)),
@@ -116,7 +119,7 @@ def make_pair(
         flow_estimator=estimator(settings.estimator),
         magnifier=magnifier(settings.magnifier),
     )
-    return ClipPair(onset_frame, *pair, apex, source, alignment)
+    return ClipPair(onset_frame, *pair, apex, source, alignment, energies_px)
 
 
 def _spot(
@@ -126,14 +129,19 @@ def _spot(
     offset: int,
     square: Callable[[int, np.ndarray], np.ndarray],
     settings: PairSettings,
-) -> int:
-    """Number of the frame in (onset, offset] that moved most; gaps in the numbering are fine."""
+) -> tuple[int, dict[int, float]]:
+    """Number of the frame in (onset, offset] that moved most, and the energy of each in px.
+
+    Gaps in the numbering are fine.
+    """
     candidates = [number for number in frames.numbers if onset < number <= offset]
     if not candidates:
         where = frames.path(onset).parent
         raise FrameError(f"no frame in (onset, offset] = ({onset}, {offset}] in {where}.")
     images = (square(number, frames.read(number)) for number in candidates)
-    return candidates[spot_apex(onset_frame, images, estimator(settings.estimator))]
+    energies_px = energy_curve(onset_frame, images, estimator(settings.estimator))
+    apex = candidates[spot_in_curve(energies_px)]
+    return apex, dict(zip(candidates, energies_px.tolist()))
 
 
 def _square(
