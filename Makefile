@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 RUNS := runs
 DATA := $(RUNS)/demo-data
 
+# A file's tests stay together: they share what its fixtures made.
+TWO_AT_ONCE := -n 2 --dist loadfile
+
 # One thread a process: parallelism is processes, and waiting threads must not burn a core.
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -22,10 +25,10 @@ demo: $(VENV)/.installed-demo
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q $(TWO_AT_ONCE)
 
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/pytest -q -m slow
+	$(BIN)/pytest -q -m slow $(TWO_AT_ONCE)
 
 # The lowest supported versions, in an environment of their own.
 test-lowest:

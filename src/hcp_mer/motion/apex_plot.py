@@ -34,6 +34,7 @@ def plot_energy(
     axes.plot(numbers, energies_px, color="0.35", marker=".")
     axes.axvline(apex, color="tab:red", linewidth=1, label=f"apex spotted: {apex}")
     axes.set(xlabel="frame", ylabel="motion since the onset, px", title=title)
+    axes.ticklabel_format(axis="x", style="plain", useOffset=False)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
