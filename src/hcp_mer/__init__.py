@@ -21,6 +21,7 @@ _HOME = {
     "read_casme2": "data.casme2",
     "read_samm": "data.samm",
     "read_smic": "data.smic",
+    "read_smic_hse": "data.smic",
     "read_casme3": "data.casme3",
     "read_folder": "data.folder",
     "check_corpus": "data.check",

@@ -45,7 +45,7 @@ class HcpMerImageProcessor(BaseImageProcessor):
         image_mean, image_std: per channel, of images scaled to [0, 1]; the backbone's own.
         resample: PIL filter for the resize to `image_size` (3 is bicubic).
         motion_size: side of the square on which motion is measured, px.
-        motion: the fields of MotionSettings (magnification, encoding of flow).
+        motion: the fields of MotionSettings (registration, magnification, encoding of flow).
         estimator, magnifier: what made the pairs that trained the model. Only the defaults travel
             with a checkpoint; after others, `onset=, apex=` is refused and pairs must be given.
     Raises:
@@ -290,14 +290,19 @@ def _refuse_unknown(settings: dict) -> None:
 
 
 def _motion_settings(motion: dict | None) -> MotionSettings:
-    known = [field.name for field in fields(MotionSettings)]
-    motion = {} if motion is None else motion
-    if not isinstance(motion, dict) or not set(motion) <= set(known):
+    """MotionSettings; a switch that a given `motion` lacks is off: it is older than the switch."""
+    if motion is None:
+        return MotionSettings()
+    known = {field.name: field.default for field in fields(MotionSettings)}
+    switches = [name for name, default in known.items() if isinstance(default, bool)]
+    if not isinstance(motion, dict) or not motion.keys() <= known.keys():
         raise ValueError(f"motion may have the settings {', '.join(known)}; got {motion!r}.")
     for name, value in motion.items():
+        if name in switches:
+            continue  # MotionSettings itself takes nothing but a bool
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError(f"motion's {name} must be a number; got {value!r}.")
-    return MotionSettings(**motion)
+    return MotionSettings(**{**dict.fromkeys(switches, False), **motion})
 
 
 def _whole(name: str, value: int, least: int) -> int:

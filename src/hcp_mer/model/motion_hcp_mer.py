@@ -18,6 +18,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from .frames_hcp_mer import check_flow, check_frame, check_frame_pair, pixel_grid
+from .registration_hcp_mer import register, remove_head_motion
+
 REFERENCE_WIDTH_PX = 224  # the settings' lengths are px at this width
 SMALLEST_SIDE_PX = 32
 
@@ -28,7 +31,10 @@ RIDGE = 0.255  # (levels/px)²: keeps the 2 × 2 system solvable where there is 
 FIRST_DERIVATIVE = np.array([[1, -8, 0, 8, -1]], np.float32) / 12  # both of fourth order
 SECOND_DERIVATIVE = np.array([[-1, 16, -30, 16, -1]], np.float32) / 12
 FACE_HALF_WIDTH, FACE_HALF_HEIGHT, FACE_EDGE = 0.33, 0.43, 0.05  # shares of the frame's sides
-HEAD_MOTION_STEPS, WARP_STEPS = 30, 20
+EYE_SHARES = ((0.36, 0.415), (0.64, 0.415))  # eye centres in an aligned face, image-left first
+EYE_HALF_WIDTH, EYE_HALF_HEIGHT = 0.08, 0.04  # shares of the frame's sides
+EYE_EDGE = 0.15  # share of these
+WARP_STEPS = 20
 ZERO_LEVEL = 128  # of u and v in a flow image: symmetric, since levels 1 and 255 are ∓ the scale
 STRAIN_REACH_PX = 6.0  # strain times this length, at the reference width, is comparable with u
 
@@ -39,21 +45,27 @@ class MotionSettings:
 
     Attributes: `alpha`, magnification factor of the apex, 1 for none; `max_displacement_px`, the
     most that magnification may add, the factor gives way to it; `flow_floor_px`, least scale of
-    the flow image, so that noise is not stretched into motion.
-    Raises ValueError for alpha < 1 and for lengths that are not positive.
+    the flow image, so that noise is not stretched into motion; `register`, whether the apex is
+    moved onto the onset before flow is measured; `mask_eyes`, whether movements at the eyes
+    (EYE_SHARES; aligned faces only) count as blinks and are left out.
+    Raises ValueError for alpha < 1, lengths that are not positive and switches that are no bool.
     """
 
     alpha: float = 8.0
     max_displacement_px: float = 10.0
     flow_floor_px: float = 0.25
+    register: bool = False
+    mask_eyes: bool = False
 
     def __post_init__(self) -> None:
         _check_alpha(self.alpha)
         _check_positive("max_displacement_px", self.max_displacement_px)
         _check_positive("flow_floor_px", self.flow_floor_px)
+        _check_switch("register", self.register)
+        _check_switch("mask_eyes", self.mask_eyes)
 
-    def to_dict(self) -> dict[str, float]:
-        """The settings as plain numbers, for a config file."""
+    def to_dict(self) -> dict[str, float | bool]:
+        """The settings as plain values, for a config file."""
         return asdict(self)
 
 
@@ -79,15 +91,19 @@ def motion_pair(
 ) -> MotionPair:
     """The composition used in training and inference alike: flow, head motion out, both views.
 
+    Where `register` finds no movement of the head, the apex is taken as it is.
     Args: onset and apex, uint8 RGB of one size; `flow_estimator(onset, apex)` and
     `magnifier(onset, apex, flow_px, alpha)` replace the defaults, for example by networks.
     Raises ValueError for frames that `estimate_flow` refuses.
     """
     settings = settings or MotionSettings()
-    _check_frame_pair(onset, apex)
+    _check_trackable(onset, apex)
     height, width = onset.shape[:2]
     mask = face_mask(height, width)
-    raw_flow_px = (flow_estimator or estimate_flow)(onset, apex)
+    if settings.mask_eyes:
+        mask = mask * (1 - eye_mask(height, width))
+    apex, tracked = _prepare_apex(onset, apex, mask, settings)
+    raw_flow_px = (flow_estimator or estimate_flow)(onset, tracked)
     flow_px = mask_flow(remove_head_motion(raw_flow_px, mask), mask)
 
     px = width / REFERENCE_WIDTH_PX
@@ -97,13 +113,25 @@ def motion_pair(
     return MotionPair(magnified, *flow_to_image(flow_px, settings.flow_floor_px * px))
 
 
+def _prepare_apex(
+    onset: np.ndarray, apex: np.ndarray, mask: np.ndarray, settings: MotionSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """The apex to magnify and the apex to measure flow on, which differ in masked eyes only."""
+    if not (settings.register or settings.mask_eyes):
+        return apex, apex
+    registered, affine, _ = register(onset, apex, mask)
+    if settings.register:
+        apex, affine = registered, np.eye(2, 3)
+    return apex, _with_eyes_of(onset, apex, affine) if settings.mask_eyes else apex
+
+
 def resize_frame(frame: np.ndarray, size: int) -> np.ndarray:
     """A frame of any aspect ratio as (size, size, 3) uint8; the aspect ratio is not kept.
 
     Averages areas where a side shrinks, else interpolates bicubically. Raises ValueError for
     anything but a uint8 RGB frame and a size of at least 1.
     """
-    _check_frame("frame", frame)
+    check_frame("frame", frame)
     if size < 1:
         raise ValueError(f"size must be at least 1 px, got {size}. Give the model's image size.")
     interpolation = cv2.INTER_AREA if size < max(frame.shape[:2]) else cv2.INTER_CUBIC
@@ -120,7 +148,7 @@ def estimate_flow(onset: np.ndarray, apex: np.ndarray) -> np.ndarray:
 
     Raises ValueError for frames that are not uint8 RGB, of one size and at least 32 px a side.
     """
-    _check_frame_pair(onset, apex)
+    _check_trackable(onset, apex)
     onset_planes, apex_planes = _blurred_planes(onset), _blurred_planes(apex)
     templates = [(plane, *_derivatives(plane, FIRST_DERIVATIVE)) for plane in onset_planes]
     curvatures = [_derivatives(plane, SECOND_DERIVATIVE) for plane in apex_planes]
@@ -183,7 +211,7 @@ def _read_at(
     image: np.ndarray, dx_px: np.ndarray, dy_px: np.ndarray, interpolation: int = cv2.INTER_LINEAR
 ) -> np.ndarray:
     """image(x + d); beyond the border, the border's values."""
-    columns, rows = _pixel_grid(*dx_px.shape)
+    columns, rows = pixel_grid(*dx_px.shape)
     columns, rows = columns + dx_px, rows + dy_px
     return cv2.remap(image, columns, rows, interpolation, borderMode=cv2.BORDER_REPLICATE)
 
@@ -226,53 +254,48 @@ def face_mask(height: int, width: int) -> np.ndarray:
     The ½ contour has semi-axes of 0.33 widths and 0.43 heights. Beside the face the background is
     often flat, and flow there is noise.
     """
-    columns, rows = _pixel_grid(height, width)
+    columns, rows = pixel_grid(height, width)
     across = ((columns + 0.5) / width - 0.5) / FACE_HALF_WIDTH
     down = ((rows + 0.5) / height - 0.5) / FACE_HALF_HEIGHT
     beyond = (np.hypot(across, down) - 1) / FACE_EDGE
     return 1 / (1 + np.exp(np.clip(beyond, -30, 30)))
 
 
+def eye_mask(height: int, width: int) -> np.ndarray:
+    """Two soft ellipses over the eyes of an aligned face, float32 (H, W) in [0, 1].
+
+    Their ½ contours have semi-axes of 0.08 widths and 0.04 heights. The procedural faces' eyes
+    reach 0.073 to the sides and 0.032 up at most; over the eye their brows begin 0.051 above its
+    centre (median; 0.032 for the lowest 5 %), and what moves a brow lies 0.08 above it.
+    """
+    columns, rows = pixel_grid(height, width)
+    mask = np.zeros((height, width), np.float32)
+    for share_x, share_y in EYE_SHARES:
+        across = ((columns + 0.5) / width - share_x) / EYE_HALF_WIDTH
+        down = ((rows + 0.5) / height - share_y) / EYE_HALF_HEIGHT
+        beyond = (np.hypot(across, down) - 1) / EYE_EDGE
+        mask = np.maximum(mask, 1 / (1 + np.exp(np.clip(beyond, -30, 30))))
+    return mask
+
+
+def _with_eyes_of(onset: np.ndarray, apex: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """The apex with the onset's eyes laid over its own, moved there by the affine (2, 3).
+
+    To leave flow out afterwards is not enough: flow is measured in windows, and a blink spreads to
+    the brows. What does not differ does not move.
+    """
+    height, width = onset.shape[:2]
+    onset_there = cv2.warpAffine(
+        onset, affine, (width, height), flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE
+    )
+    eyes_there = cv2.warpAffine(eye_mask(height, width), affine, (width, height))[..., None]
+    return np.rint(apex + eyes_there * (onset_there.astype(np.float32) - apex)).astype(np.uint8)
+
+
 def mask_flow(flow_px: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The flow (H, W, 2) times the mask (H, W). Raises ValueError where they do not fit."""
-    _check_flow(flow_px, mask)
+    check_flow(flow_px, mask)
     return (flow_px * mask[..., None]).astype(np.float32)
-
-
-def remove_head_motion(flow_px: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    """The flow minus its robust affine part, float32 (H, W, 2).
-
-    The affine part is fitted inside the mask (`face_mask` where None) and subtracted everywhere.
-    Raises ValueError for a wrong shape or an empty mask.
-    """
-    _check_flow(flow_px, mask)
-    height, width = flow_px.shape[:2]
-    mask = face_mask(height, width) if mask is None else mask
-    columns, rows = _pixel_grid(height, width)
-    basis = np.stack([columns / width - 0.5, rows / height - 0.5, np.ones_like(columns)], axis=-1)
-    stride = max(1, width // 28)  # six parameters need no more than 28 × 28 points
-    inside = np.zeros((height, width), bool)
-    inside[::stride, ::stride] = mask[::stride, ::stride] > 0.5
-    if np.count_nonzero(inside) < 3:
-        raise ValueError("mask must cover a face, got one with (almost) nothing inside.")
-    affine = _fit_robustly(basis[inside].astype(np.float64), flow_px[inside].astype(np.float64))
-    return (flow_px - basis @ affine.astype(np.float32)).astype(np.float32)
-
-
-def _fit_robustly(basis: np.ndarray, motion_px: np.ndarray) -> np.ndarray:
-    """Coefficients (3, 2) of motion_px (n, 2) on basis (n, 3).
-
-    Iteratively reweighted least squares with Geman–McClure weights: a local movement is an
-    outlier to the head's, and so it stays in the flow.
-    """
-    weight = np.ones(len(basis))
-    for _ in range(HEAD_MOTION_STEPS):
-        weighted = basis * weight[:, None]
-        affine = np.linalg.solve(basis.T @ weighted + 1e-9 * np.eye(3), weighted.T @ motion_px)
-        residual_px = np.linalg.norm(motion_px - basis @ affine, axis=1)
-        spread_px = np.median(residual_px) + 1e-3
-        weight = 1 / (1 + (residual_px / spread_px) ** 2) ** 2
-    return affine
 
 
 def magnify(apex: np.ndarray, flow_px: np.ndarray, alpha: float) -> np.ndarray:
@@ -284,8 +307,8 @@ def magnify(apex: np.ndarray, flow_px: np.ndarray, alpha: float) -> np.ndarray:
 
     Raises ValueError for alpha < 1 and for shapes that do not fit.
     """
-    _check_frame("apex", apex)
-    _check_flow(flow_px, apex[..., 0])
+    check_frame("apex", apex)
+    check_flow(flow_px, apex[..., 0])
     _check_alpha(alpha)
     scaled_px = (alpha * flow_px).astype(np.float32)
     warp_px = scaled_px
@@ -302,7 +325,7 @@ def limited_alpha(flow_px: np.ndarray, alpha: float, max_displacement_px: float)
 
     Raises ValueError for alpha < 1 or a limit that is not positive.
     """
-    _check_flow(flow_px)
+    check_flow(flow_px)
     _check_alpha(alpha)
     _check_positive("max_displacement_px", max_displacement_px)
     largest_px = float(np.hypot(flow_px[..., 0], flow_px[..., 1]).max())
@@ -320,7 +343,7 @@ def flow_to_image(flow_px: np.ndarray, floor_px: float) -> tuple[np.ndarray, flo
 
     Raises ValueError for a flow that is not (H, W, 2) and finite, or a floor that is not positive.
     """
-    _check_flow(flow_px)
+    check_flow(flow_px)
     _check_positive("floor_px", floor_px)
     u_px, v_px = (np.ascontiguousarray(flow_px[..., axis], np.float32) for axis in (0, 1))
     scale_px = max(float(np.percentile(np.hypot(u_px, v_px), 99)), float(floor_px))
@@ -343,47 +366,17 @@ def flip_flow_image(image: np.ndarray) -> np.ndarray:
     Exact and its own inverse on images of `flow_to_image`; a foreign image's level 0 saturates
     at 255. Raises ValueError for anything but uint8 (H, W, 3).
     """
-    _check_frame("image", image)
+    check_frame("image", image)
     mirrored = image[:, ::-1].copy()
     mirrored[..., 0] = np.minimum(2 * ZERO_LEVEL - mirrored[..., 0].astype(np.int16), 255)
     return mirrored
 
 
-def _pixel_grid(height: int, width: int) -> list[np.ndarray]:
-    """Column and row of every pixel, each float32 (H, W)."""
-    return np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-
-
-def _check_frame(name: str, frame: np.ndarray) -> None:
-    dtype = getattr(frame, "dtype", type(frame).__name__)
-    if dtype != np.uint8:
-        raise ValueError(f"{name} must be a uint8 array, got {dtype}. Give levels 0 to 255.")
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.size == 0:
-        rule = f"{name} must have shape (H, W, 3), got {frame.shape}."
-        raise ValueError(f"{rule} Give RGB; stack a grey frame three times.")
-
-
-def _check_frame_pair(onset: np.ndarray, apex: np.ndarray) -> None:
-    _check_frame("onset", onset)
-    _check_frame("apex", apex)
-    if onset.shape != apex.shape:
-        sizes = f"{onset.shape[:2]} and {apex.shape[:2]}"
-        raise ValueError(f"onset and apex must have one size, got {sizes}. Resize both alike.")
+def _check_trackable(onset: np.ndarray, apex: np.ndarray) -> None:
+    check_frame_pair(onset, apex)
     if min(onset.shape[:2]) < SMALLEST_SIDE_PX:
         rule = f"frames must be at least {SMALLEST_SIDE_PX} px a side, got {onset.shape[:2]}."
         raise ValueError(f"{rule} Take them before they were shrunk.")
-
-
-def _check_flow(flow_px: np.ndarray, companion: np.ndarray | None = None) -> None:
-    """Refuse what is no flow, or has another size than `companion`, a mask or an image plane."""
-    shape = np.shape(flow_px)
-    if len(shape) != 3 or shape[2] != 2:
-        raise ValueError(f"flow_px must have shape (H, W, 2), got {shape}. Put (dx, dy) last.")
-    if companion is not None and companion.shape != shape[:2]:
-        sizes = f"{shape[:2]} and {companion.shape}"
-        raise ValueError(f"flow_px and the frame or mask with it must have one size, got {sizes}.")
-    if not np.isfinite(flow_px).all():
-        raise ValueError("flow_px must be finite, got NaN or infinity. Mend the flow estimator.")
 
 
 def _check_alpha(alpha: float) -> None:
@@ -394,3 +387,8 @@ def _check_alpha(alpha: float) -> None:
 def _check_positive(name: str, value: float) -> None:
     if not 0 < value < float("inf"):
         raise ValueError(f"{name} must be more than 0 px, got {value}.")
+
+
+def _check_switch(name: str, value: bool) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 
 import numpy as np
 from tqdm import tqdm
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from hcp_mer.data.synthetic.actions import ACTION_UNITS, COMBINATIONS
 from hcp_mer.data.synthetic.clips import ClipStyle, render_clip
 from hcp_mer.data.synthetic.identity import make_identity
-from hcp_mer.model.motion_hcp_mer import motion_pair, resize_frame
+from hcp_mer.model.motion_hcp_mer import MotionSettings, motion_pair, resize_frame
 
 FIRST_IDENTITY = 2**32  # corpora draw identities below: no person is in both
 STORED_SIZE = 64  # px; a little more than the backbone reads, for random crops
@@ -59,7 +60,8 @@ def render_samples(
 ) -> FaceMotionSamples:
     """Render `clips_per_identity` clips of each person; the same for any number of processes."""
     work = partial(_render_person, settings=settings)
-    with ProcessPoolExecutor(num_proc) as pool:
+    # spawn: a forked child waits forever for threads of OpenCV that were at work in this process
+    with ProcessPoolExecutor(num_proc, get_context("spawn")) as pool:
         people = list(
             tqdm(
                 pool.map(work, identities, chunksize=4),
@@ -91,7 +93,7 @@ def _render_person(index: int, settings: PretrainingSettings) -> tuple[np.ndarra
             action_units=chosen,
             key_frames_only=True,
         )
-        pair = motion_pair(*clip.frames)
+        pair = motion_pair(*clip.frames, MotionSettings(register=False, mask_eyes=False))
         faces.append(resize_frame(pair.magnified, STORED_SIZE))
         flows.append(resize_frame(pair.flow_image, STORED_SIZE))
         emotions.append(FREE if free else emotion)
