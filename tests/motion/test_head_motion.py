@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from hcp_mer.model.motion_hcp_mer import estimate_flow, face_mask, mask_flow, remove_head_motion
+from hcp_mer.model.motion_hcp_mer import estimate_flow, face_mask, mask_flow
+from hcp_mer.model.registration_hcp_mer import remove_head_motion
+
+FACE = face_mask(224, 224)
 
 
 def test_mask_is_one_on_the_face_half_on_the_ellipse_and_zero_in_the_corners():
@@ -28,22 +31,22 @@ def test_a_known_head_motion_goes_and_a_local_movement_stays(portrait, known, se
     head = known.affine(rng.uniform(-1.5, 1.5, 2), rng.uniform(-0.5, 0.5), rng.uniform(-4, 4) / 1e3)
     local_px = portrait.true_flow_px(known.blobs(seed, 0.5, sigmas_px=(15, 22), most=1))
     flow_px = (local_px + portrait.true_flow_px(head)).astype(np.float32)
-    left_px = remove_head_motion(flow_px)
-    on_face = face_mask(224, 224) > 0.5
+    left_px = remove_head_motion(flow_px, FACE)
+    on_face = FACE > 0.5
     assert np.linalg.norm(left_px - local_px, axis=-1)[on_face].max() < 0.02
 
 
 def test_head_motion_goes_from_an_estimated_flow_too(portrait, known):
     head, smile = known.affine((1.2, -0.8), turn_deg=0.4), known.blobs(3, 0.5, (22, 22), most=1)
     frames = portrait.frames(lambda x, y: head(x, y) + smile(x, y), seed=3)
-    left_px = remove_head_motion(estimate_flow(*frames))
+    left_px = remove_head_motion(estimate_flow(*frames), FACE)
     error_px = np.linalg.norm(left_px - portrait.true_flow_px(smile), axis=-1)
-    assert error_px[face_mask(224, 224) > 0.5].mean() < 0.06
+    assert error_px[FACE > 0.5].mean() < 0.06
 
 
 def test_a_head_motion_alone_leaves_nothing_anywhere(portrait, known):
     flow_px = portrait.true_flow_px(known.affine((2.0, -1.0), 1.0, 0.01)).astype(np.float32)
-    np.testing.assert_allclose(remove_head_motion(flow_px), 0, atol=1e-4)
+    np.testing.assert_allclose(remove_head_motion(flow_px, FACE), 0, atol=1e-4)
 
 
 def test_what_lies_outside_the_mask_does_not_count():
@@ -59,8 +62,8 @@ def test_misfits_are_refused():
     with pytest.raises(ValueError, match=r"one size, got \(64, 64\) and \(32, 64\)"):
         mask_flow(flow_px, face_mask(32, 64))
     with pytest.raises(ValueError, match=r"shape \(H, W, 2\), got \(64, 64\)"):
-        remove_head_motion(flow_px[..., 0])
+        remove_head_motion(flow_px[..., 0], face_mask(64, 64))
     with pytest.raises(ValueError, match="must cover a face"):
         remove_head_motion(flow_px, np.zeros((64, 64), np.float32))
     with pytest.raises(ValueError, match="must be finite"):
-        remove_head_motion(np.full((64, 64, 2), np.nan, np.float32))
+        remove_head_motion(np.full((64, 64, 2), np.nan, np.float32), face_mask(64, 64))

@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 
 from hcp_mer.model import motion_hcp_mer
-from hcp_mer.model.motion_hcp_mer import MotionSettings, motion_pair, resize_frame
+from hcp_mer.model.motion_hcp_mer import (
+    MotionSettings,
+    estimate_flow,
+    face_mask,
+    flow_to_image,
+    limited_alpha,
+    magnify,
+    mask_flow,
+    motion_pair,
+    resize_frame,
+)
+from hcp_mer.model.registration_hcp_mer import remove_head_motion
 
 
 def test_two_equal_frames_give_the_apex_and_an_image_of_no_motion(portrait, known):
@@ -27,6 +38,20 @@ def test_a_moving_head_is_no_expression(portrait, known):
     shown_px = (pair.flow_image[..., :2].astype(float) - 128) / 127 * pair.flow_scale_px
     assert np.abs(shown_px).mean() < 0.03
     assert np.abs(pair.magnified.astype(int) - apex).mean() < 2
+
+
+def test_without_registration_and_masked_eyes_a_pair_is_the_public_steps_by_hand(portrait, known):
+    smile, head = known.blobs(5, 1.0), known.affine((0.6, -0.4), turn_deg=0.2)
+    onset, apex = portrait.frames(lambda x, y: smile(x, y) + head(x, y), seed=5)
+    mask = face_mask(224, 224)
+    flow_px = mask_flow(remove_head_motion(estimate_flow(onset, apex), mask), mask)
+    magnified = magnify(apex, flow_px, limited_alpha(flow_px, 8.0, max_displacement_px=10.0))
+    image, scale_px = flow_to_image(flow_px, floor_px=0.25)
+
+    pair = motion_pair(onset, apex, MotionSettings(register=False, mask_eyes=False))
+    np.testing.assert_array_equal(pair.magnified, magnified)
+    np.testing.assert_array_equal(pair.flow_image, image)
+    assert pair.flow_scale_px == scale_px
 
 
 def test_what_moves_beside_the_face_is_not_shown():
@@ -91,9 +116,10 @@ def test_the_floor_of_the_scale_scales_with_the_width():
 
 
 def test_settings_survive_a_config_file():
-    settings = MotionSettings(alpha=5.0)
+    settings = MotionSettings(alpha=5.0, mask_eyes=True)
     saved = json.loads(json.dumps(settings.to_dict()))
-    assert saved == {"alpha": 5.0, "max_displacement_px": 10.0, "flow_floor_px": 0.25}
+    lengths = {"max_displacement_px": 10.0, "flow_floor_px": 0.25}
+    assert saved == {"alpha": 5.0, **lengths, "register": False, "mask_eyes": True}
     assert MotionSettings(**saved) == settings
 
 
@@ -104,6 +130,8 @@ def test_settings_survive_a_config_file():
         ({"alpha": float("nan")}, "got nan"),
         ({"max_displacement_px": 0}, "max_displacement_px must be more than 0 px, got 0"),
         ({"flow_floor_px": -1}, "flow_floor_px must be more than 0 px, got -1"),
+        ({"register": 1}, "register must be True or False, got 1"),
+        ({"mask_eyes": "no"}, "mask_eyes must be True or False, got 'no'"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):
@@ -140,13 +168,16 @@ def test_resizing_refuses_no_size_and_no_frame():
         resize_frame(np.zeros((8, 8), np.uint8), 4)
 
 
-def test_the_module_travels_with_numpy_and_opencv_alone():
-    tree = ast.parse(Path(motion_hcp_mer.__file__).read_text(encoding="utf-8"))
-    modules = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            modules |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0
-            modules.add(node.module.split(".")[0])
-    assert modules == {"__future__", "collections", "dataclasses", "typing", "cv2", "numpy"}
+def test_motion_travels_with_numpy_and_opencv_alone():
+    files, outside = ["motion_hcp_mer"], set()
+    for name in files:  # which grows by the neighbours that a file imports
+        path = Path(motion_hcp_mer.__file__).with_name(f"{name}.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                outside |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                outside.add(node.module.split(".")[0])
+            elif isinstance(node, ast.ImportFrom) and node.module not in files:
+                files.append(node.module)
+    assert set(files) == {"motion_hcp_mer", "registration_hcp_mer", "frames_hcp_mer"}
+    assert outside == {"__future__", "collections", "dataclasses", "typing", "cv2", "numpy"}
