@@ -1,6 +1,7 @@
 """Pairs as prepare_dataset writes them, made from ready images: no corpus and no motion needed."""
 
 import json
+import zlib
 
 import datasets
 
@@ -16,7 +17,11 @@ SETTINGS = {
 
 
 def write_prepared_pairs(folder, dataset, subjects, settings=SETTINGS, columns=None, **options):
-    """Write a folder with pairs.json and parquet. `columns`: further ones, name → values."""
+    """Write a folder with pairs.json and parquet. `columns`: further ones, name → values.
+
+    Images are the folder's own: no two corpora have the same.
+    """
+    options.setdefault("seed", zlib.crc32(folder.name.encode()))
     own = folder.with_name(f"{folder.name}-images")
     write_foreign_pairs(
         own, subjects, clips_per_class=1, size=32, extra_columns={"dataset": dataset}, **options

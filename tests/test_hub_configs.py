@@ -45,6 +45,23 @@ def test_prompts_exist_for_every_task(task):
     assert len(recipe.prompt_groups()) == len(recipe.label_task.classes)
 
 
+@pytest.mark.parametrize("task", ["3-class", "4-class"])
+def test_a_merged_class_has_the_sets_of_its_members(task):
+    def sets(name):
+        path = CONFIGS / "prompts" / f"facs-{name.replace('-', '')}.yaml"
+        recipe = make_recipe({"task": name, "prompts": str(path), "backbone": "x"})
+        return {group["label"]: group["action_units"] for group in recipe.prompt_groups()}
+
+    members, merged = sets("7-class"), sets(task)
+    for name, of in (
+        ("negative", ("disgust", "fear", "anger", "sadness")),
+        ("positive", ("happiness",)),
+        ("surprise", ("surprise",)),
+    ):
+        expected = [units for member in of for units in members[member]]
+        assert merged[name] == [u for i, u in enumerate(expected) if u not in expected[:i]]
+
+
 def test_the_embedded_backbone_is_a_small_clip_of_fp16_values():
     assert (BACKBONE / "model.safetensors").stat().st_size <= 5_000_000
     stored = load_file(BACKBONE / "model.safetensors")

@@ -1,5 +1,8 @@
 """Several sources as one: what fits is joined, what one checkpoint could not prepare is refused."""
 
+import shutil
+import zlib
+
 import pytest
 
 from hcp_mer.data.composite import corpora_of
@@ -10,11 +13,12 @@ from tests.prepared_pairs import SETTINGS, write_prepared_pairs
 
 
 def foreign(folder, subjects=("s01",), **options):
+    options.setdefault("seed", zlib.crc32(folder.name.encode()))  # two corpora are not one
     write_foreign_pairs(folder, subjects, clips_per_class=1, size=32, **options)
     return folder
 
 
-def test_sources_stand_one_after_the_other_and_keep_their_names(tmp_path):
+def test_sources_stand_in_order_of_name_and_keep_their_names(tmp_path):
     names = ("a", "b", "c")
     folders = [foreign(tmp_path / name, ("s01", "s02"), seed=i) for i, name in enumerate(names)]
     pairs = load_pairs(*folders)
@@ -33,7 +37,7 @@ def test_optional_columns_are_empty_where_a_source_lacks_them(tmp_path):
     more = {"apex": [7, 8, 9], "action_units": [["4"], [], ["L12", "6"]], "note": ["x", "y", "z"]}
     one = write_prepared_pairs(tmp_path / "one", "a", ("s01",), columns=more)
     two = write_prepared_pairs(tmp_path / "two", "b", ("s01",))
-    for order, rows in (((one, two), (0, 3)), ((two, one), (3, 0))):
+    for order, rows in (((one, two), (0, 3)), ((two, one), (0, 3))):
         pairs = load_pairs(*order)
         with_them, without = rows
         assert pairs.column("apex")[with_them : with_them + 3] == [7, 8, 9]
@@ -132,3 +136,32 @@ def test_a_corpus_on_both_sides_is_refused_however_its_name_is_written(tmp_path)
     with pytest.raises(UserError, match=r"corpus samm is on both sides, in .*SAMM and in .*samm"):
         corpora_of(training, testing)
     assert corpora_of(training, load_pairs(tmp_path / "c")) == ("c",)
+
+
+def test_the_order_of_the_sources_changes_nothing(tmp_path):
+    one, two = foreign(tmp_path / "b", ("s2", "s1")), foreign(tmp_path / "a", ("s1",))
+    pairs, turned = load_pairs(one, two), load_pairs(two, one)
+    clips = list(zip(*(pairs.column(name) for name in ("dataset", "subject", "clip_id"))))
+    people = [("a", "s1"), ("b", "s1"), ("b", "s2")]
+    assert clips == [(*who, clip) for who in people for clip in ("000n", "000p", "000s")]
+    assert turned.fingerprint() == pairs.fingerprint()
+    expected = load_pairs(one).image(0, "flow")  # b/s2/000n, the last person's first
+    assert (pairs.image(6, "flow") == expected).all()
+    assert load_pairs(one).column("subject") == ["s2"] * 3 + ["s1"] * 3  # alone: as it lies
+
+
+def test_two_spellings_of_one_corpus_are_refused(tmp_path):
+    one, two = foreign(tmp_path / "casme2"), foreign(tmp_path / "CASME2")
+    with pytest.raises(UserError, match="datasets CASME2 and casme2 differ in case only") as error:
+        load_pairs(one, two)
+    assert "\n" not in str(error.value)
+
+
+def test_a_clip_that_is_two_peoples_is_refused_and_both_are_named(tmp_path):
+    one, two = foreign(tmp_path / "a"), foreign(tmp_path / "b")
+    for view in ("magnified", "flow"):
+        shutil.copy(one / view / "s01_000n.png", two / view / "s01_000s.png")
+        if view == "magnified":  # a view alone is no clip
+            assert len(load_pairs(one, two)) == 6
+    with pytest.raises(UserError, match=r"clips a/s01/000n and b/s01/000s in .* same images"):
+        load_pairs(one, two)

@@ -64,6 +64,17 @@ def test_a_scheme_can_be_named(folder):
         label_pairs(pairs, task(3), "casme2")
 
 
+@pytest.mark.parametrize(
+    ("number", "scheme", "said"),
+    [(3, "megc2091", "unknown label scheme 'megc2091'"), (7, "casme2", "has no 7-class task")],
+)
+def test_a_wrong_scheme_is_not_taken_for_a_wrong_word(folder, number, scheme, said):
+    small(folder)
+    with pytest.raises(UserError, match=said) as error:
+        label_pairs(load_pairs(folder), task(number), scheme)
+    assert "It stands at" not in str(error.value)
+
+
 def test_a_class_without_clips_is_named(folder):
     rows = small(folder)
     write_metadata(folder, [row for row in rows if row["emotion"] != "surprise"])

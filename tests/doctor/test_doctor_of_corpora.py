@@ -1,7 +1,6 @@
 """Pairs and corpora: what cannot be trained on is wrong, what differs from the paper is told."""
 
 import shutil
-from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +9,7 @@ from PIL import Image
 
 from hcp_mer.data.records import CorpusReading, Problem
 from hcp_mer.doctor import corpora, zero_shot
-from hcp_mer.doctor.corpora import PreparedPairs, check_corpus
+from hcp_mer.doctor.corpora import PreparedPairs, check_on_disk
 from hcp_mer.doctor.findings import ok, run_check
 from tests.foreign_pairs import write_foreign_pairs, write_metadata
 
@@ -21,7 +20,7 @@ def prepared(demo_recipe):
 
     def prepare(folder, *overrides, **options):
         rows = write_foreign_pairs(folder, clips_per_class=2, size=32, **options)
-        return PreparedPairs(folder, demo_recipe(*overrides)), rows
+        return PreparedPairs([folder], demo_recipe(*overrides)), rows
 
     return prepare
 
@@ -115,13 +114,39 @@ WORDS = {"disgust": 63, "repression": 27, "happiness": 32, "surprise": 25, "othe
 )
 def test_a_corpus_on_disk_is_counted(monkeypatch, demo_recipe, words, problems, state, found):
     records = [
-        SimpleNamespace(emotion=word, subject="sub01", clip_id=f"{word}{index}")
+        SimpleNamespace(emotion=word, dataset="casme2", subject="sub01", clip_id=f"{word}{index}")
         for word, n in words.items()
         for index in range(n)
     ]
     missing = Problem("CASME2-coding.xlsx", 7, "sub01/EP01", "no frames")
     reading = CorpusReading(tuple(records), (missing,) * problems)
     monkeypatch.setattr(corpora, "read_corpus", lambda corpus, folder: reading)
-    verdict = check_corpus("casme2", "anywhere", demo_recipe())
+    verdict = check_on_disk("casme2", "anywhere", demo_recipe())
     assert verdict.state == state
     assert found in verdict.found
+
+
+@pytest.mark.parametrize(
+    ("corpus", "dataset", "word", "state", "found"),
+    [
+        ("smic-hs-e", "smic", "negative", "wrong", "smic, 3-class (scheme smic 1.0): 2 negative"),
+        ("folder", "mine", "negative", "ok", "mine, 3-class (its own classes): 2 negative"),
+        ("folder", "mine", "glee", "wrong", "emotions that mine does not know: 2 glee"),
+        ("folder", "samm", "contempt", "wrong", "samm, 3-class (scheme samm 1.0): 2 negative"),
+    ],
+)
+def test_a_reader_is_not_taken_for_its_dataset(
+    monkeypatch, demo_recipe, corpus, dataset, word, state, found
+):
+    ids = {"emotion": word, "dataset": dataset, "subject": "1"}
+    reading = CorpusReading(tuple(SimpleNamespace(**ids, clip_id=c) for c in "ab"), ())
+    monkeypatch.setattr(corpora, "read_corpus", lambda corpus, folder: reading)
+    verdict = check_on_disk(corpus, "anywhere", demo_recipe())
+    assert (verdict.state, found in verdict.found) == (state, True), verdict
+
+
+def test_several_sources_are_looked_at_as_one(demo_recipe, tmp_path):
+    for seed, name in enumerate("ab"):
+        write_foreign_pairs(tmp_path / name, ("1",), clips_per_class=1, size=32, seed=seed)
+    pairs = PreparedPairs([tmp_path / "a", tmp_path / "b"], demo_recipe())
+    assert pairs.check_readable() == ok("6 clips of 2 subjects of a, b")

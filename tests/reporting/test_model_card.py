@@ -253,3 +253,22 @@ def test_the_card_is_written_beside_a_checkpoint(tmp_path):
     write_model_card(tmp_path, metrics(), CONFIG)
     assert ModelCard.load(tmp_path / "README.md").data.library_name == "transformers"
     assert str(tmp_path) not in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("face", "said"),
+    [
+        ({"detector": "none"}, "cropped by the corpus"),
+        ({"detector": "cascade", "centre_crop": False}, "found by `cascade`"),
+        ({"detector": "given", "centre_crop": True}, "the square in the middle of the frame"),
+    ],
+)
+def test_the_card_says_how_faces_were_found_and_where_the_eyes_are(face, said):
+    text = card(face=face)
+    assert said in text
+    places = "36 % and 64 % of the width and 41.5 % of the height"
+    assert (places in text) == (face["detector"] != "none")
+
+
+def test_of_pairs_of_unknown_making_no_face_is_claimed():
+    assert "Faces were" not in card()

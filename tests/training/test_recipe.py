@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from hcp_mer.errors import UserError
-from hcp_mer.training.recipe import load_recipe
+from hcp_mer.training.recipe import load_recipe, seen_from
 
 PROMPTS = {
     name: {"emotion": name, "action_units": [[4]]} for name in ("surprise", "negative", "positive")
@@ -146,3 +146,15 @@ def test_prompt_groups_must_be_the_tasks(write, tmp_path):
     (tmp_path / "hub_configs" / "prompts.yaml").write_text(yaml.safe_dump(broken))
     with pytest.raises(ValueError, match="action_units of 'negative' must be a list"):
         load_recipe(write()).prompt_groups()
+
+
+def test_a_file_that_is_here_is_named_as_the_recipe_sees_it(write, monkeypatch, tmp_path):
+    recipe, elsewhere = write(), tmp_path.parent / f"{tmp_path.name}-elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.yaml").write_text("negative: {}\n")
+    monkeypatch.chdir(elsewhere)
+    assert seen_from(recipe, "mine.yaml") == str(elsewhere / "mine.yaml")
+    assert seen_from(recipe, "hub_configs/prompts.yaml") == "hub_configs/prompts.yaml"
+    assert seen_from(recipe, "from_annotations") == "from_annotations"
+    monkeypatch.chdir(tmp_path / "hub_configs")
+    assert seen_from(recipe, "prompts.yaml") == "hub_configs/prompts.yaml"

@@ -196,3 +196,14 @@ def test_a_tracker_that_is_not_there_is_refused(tmp_path, report_to, message, mo
     monkeypatch.setattr("accelerate.utils.is_wandb_available", lambda: False)
     with pytest.raises(UserError, match=message):
         launch.open_accelerator(report_to, tmp_path)
+
+
+def test_a_run_begun_before_faces_were_written_down_goes_on(tmp_path, make_tiny_recipe):
+    folder, recipe = RunFolder(tmp_path / "run"), make_tiny_recipe()
+    resolved, sources = {"dataset_fingerprint": "0"}, {"dataset": ("pairs",)}
+    folder.claim(recipe, sources, resolved)
+    before = (folder.root / "recipe.yaml").read_text()
+    folder.claim(recipe, sources, {**resolved, "face": {"detector": "cascade"}})
+    assert (folder.root / "recipe.yaml").read_text() == before
+    with pytest.raises(UserError, match=r"other settings \(other dataset\)"):
+        folder.claim(recipe, sources, {"dataset_fingerprint": "1", "face": {}})

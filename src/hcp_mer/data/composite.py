@@ -28,8 +28,9 @@ _MAY_DIFFER = ("face",)
 def joined(parts: Sequence[Pairs]) -> Pairs:
     """Pairs of several sources as if they lay in one, in order of dataset, subject and clip_id.
 
-    The order in which the sources are given changes nothing. Columns are those of the contract that any part has; where a part lacks an optional one, its
-    clips have None there (no action units: an empty list).
+    The order in which the sources are given changes nothing. Columns are those of the contract that
+    any part has; where a part lacks an optional one, its clips have None there (no action units: an
+    empty list).
 
     Raises:
         UserError: motion was measured differently, a column cannot be read as what it should be,

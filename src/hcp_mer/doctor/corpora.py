@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +13,14 @@ from typing import TYPE_CHECKING
 from hcp_mer.data.check import count_reading
 from hcp_mer.data.corpora import read_corpus
 from hcp_mer.data.published_counts import PAPER_COUNTS, CountCheck, count_labels
-from hcp_mer.doctor.findings import Verdict, look, ok, wrong
+from hcp_mer.data.tasks import check_scheme, label_of_clip, label_scheme
+from hcp_mer.doctor.findings import LOOK, OK, WRONG, Verdict, look, ok, wrong
+from hcp_mer.errors import UserError
 from hcp_mer.motion.pair import LEAST_CONTRAST
 
 if TYPE_CHECKING:
     from hcp_mer.data.pairs import LabelledPairs, Pairs
+    from hcp_mer.data.records import CorpusReading
     from hcp_mer.training.recipe import Recipe
 
 FLAT_SHARE = 0.05  # of the flow images; more is no accident of single clips
@@ -25,15 +30,15 @@ LEAST_DIFFERENT = 0.5  # share of flow images that no other clip has
 class PreparedPairs:
     """Pairs as training would read them, loaded once."""
 
-    def __init__(self, source: str | Path, recipe: Recipe) -> None:
-        self.source = source
+    def __init__(self, sources: Sequence[str | Path], recipe: Recipe) -> None:
+        self.sources = sources
         self.recipe = recipe
 
     @cached_property
     def pairs(self) -> Pairs:
         from hcp_mer.data.pairs import load_pairs
 
-        return load_pairs(self.source)
+        return load_pairs(*self.sources)
 
     @cached_property
     def labelled(self) -> LabelledPairs:
@@ -105,15 +110,17 @@ class PreparedPairs:
         return [name for name in there if (name, self.recipe.label_task.name) in PAPER_COUNTS]
 
 
-def check_corpus(corpus: str, data_dir: str | Path, recipe: Recipe) -> Verdict:
-    """A corpus on disk: what its reader finds, counted by class, against the published table."""
+def check_on_disk(corpus: str, data_dir: str | Path, recipe: Recipe) -> Verdict:
+    """A corpus on disk: what its reader finds, counted by class, against the published table.
+
+    One reader may find clips of several datasets, none of them named like itself.
+    """
     reading = read_corpus(corpus, data_dir)
-    task, scheme = recipe.label_task, recipe.scheme
-    check, unknown = count_reading(reading, corpus, task, scheme)
-    if unknown:
-        told = _told(unknown, unknown)
-        return wrong(f"emotions that {corpus} does not know: {told}", "is it another corpus?")
-    verdict = verdict_on_counts(check)
+    datasets = sorted({record.dataset for record in reading.records})
+    datasets = datasets or [corpus]  # its table is what is missing then
+    verdicts = [_count_dataset(reading, name, recipe) for name in datasets]
+    worst = max(verdicts, key=lambda verdict: (OK, LOOK, WRONG).index(verdict.state))
+    verdict = Verdict(worst.state, "; ".join(v.found for v in verdicts), worst.advice)
     if not reading.problems:
         return verdict
     first = reading.problems[0]
@@ -121,6 +128,31 @@ def check_corpus(corpus: str, data_dir: str | Path, recipe: Recipe) -> Verdict:
     found = f"{verdict.found}; {len(reading.problems)} problem(s), first {place}: {first.reason}"
     advice = verdict.advice or "prepare_dataset.py lists all of them in problems.json"
     return Verdict("look" if verdict.state == "ok" else verdict.state, found, advice)
+
+
+def _count_dataset(reading: CorpusReading, name: str, recipe: Recipe) -> Verdict:
+    """One dataset's clips by class, against the published table if there is one."""
+    own = replace(reading, records=tuple(r for r in reading.records if r.dataset == name))
+    task, scheme = recipe.label_task, recipe.scheme
+    check_scheme(scheme, task, name, {record.emotion for record in own.records})
+    try:
+        label_scheme(scheme, name)
+    except UserError:  # somebody's own clips, whose words are the task's classes
+        check, unknown, counts = None, Counter(), Counter()
+        for record in own.records:
+            ids = (name, record.subject, record.clip_id)
+            try:
+                counts[label_of_clip(record.emotion, task, scheme, *ids)] += 1
+            except UserError:
+                unknown[record.emotion] += 1
+    else:
+        check, unknown = count_reading(own, name, task, scheme)
+    if unknown:
+        advice = "is it another corpus? Whose words they are can be said by --scheme"
+        return wrong(f"emotions that {name} does not know: {_told(unknown, unknown)}", advice)
+    if check is None:
+        return ok(f"{name}, {task.name} (its own classes): {_told(counts, task.classes)}")
+    return verdict_on_counts(check)
 
 
 def verdict_on_counts(check: CountCheck) -> Verdict:

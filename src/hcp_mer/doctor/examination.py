@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ _NOT_CHECKED = "not checked"
 
 def examine(
     recipe: Recipe,
-    dataset: str | Path | None = None,
+    dataset: str | Path | Sequence[str | Path] | None = None,
     corpus: str | None = None,
     data_dir: str | Path | None = None,
     tell: Callable[[Finding], None] | None = None,
@@ -28,7 +28,8 @@ def examine(
     Args:
         recipe: what is to be trained: names task, prompts and backbone. A backbone on the Hub
             that is not in the cache is fetched.
-        dataset: pairs, as train_loso takes them; None leaves those checks out.
+        dataset: pairs, one source or several, as train_loso takes them; None leaves those checks
+            out.
         corpus, data_dir: a corpus on disk, as prepare_dataset takes it; None leaves it out.
         tell: called with each finding as soon as it is there.
     """
@@ -67,11 +68,12 @@ class _Examination:
         self._run("tokenizer", self.backbone.check_tokenizer, after="backbone")
         self._run("knowledge", partial(check_knowledge, self.backbone), after="backbone")
 
-    def of_pairs(self, dataset: str | Path, recipe: Recipe) -> None:
+    def of_pairs(self, dataset: str | Path | Sequence[str | Path], recipe: Recipe) -> None:
         from hcp_mer.doctor.corpora import PreparedPairs
         from hcp_mer.doctor.zero_shot import check_pairs
 
-        prepared = PreparedPairs(dataset, recipe)
+        sources = [dataset] if isinstance(dataset, (str, Path)) else dataset
+        prepared = PreparedPairs(sources, recipe)
         self._run("pairs", prepared.check_readable)
         self._run("classes", prepared.check_classes, after="pairs")
         self._run("flow", prepared.check_flow, after="pairs")
@@ -85,9 +87,9 @@ class _Examination:
         )
 
     def of_corpus(self, corpus: str, data_dir: str | Path, recipe: Recipe) -> None:
-        from hcp_mer.doctor.corpora import check_corpus
+        from hcp_mer.doctor.corpora import check_on_disk
 
-        self._run(corpus, partial(check_corpus, corpus, data_dir, recipe))
+        self._run(corpus, partial(check_on_disk, corpus, data_dir, recipe))
 
     def _run(self, name: str, check: Callable[[], Verdict], after: str = "") -> None:
         """Run a check, unless one of those that it stands on (`after`) found nothing usable."""

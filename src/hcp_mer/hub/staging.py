@@ -186,6 +186,7 @@ def main_card(run: FinishedRun, repo_id: str, revision: str) -> str:
         datasets=run.datasets,
         licensed=run.licensed,
         figures=[name for name in figures if (run.root / name).is_file()],
+        face=run.settings.get("face"),
     )
 
 

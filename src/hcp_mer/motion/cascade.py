@@ -48,7 +48,9 @@ class Cascade:
     LOOKS = 2  # the second is about the place that the first one found
     CLOSE_TILTS_DEG = (-24, -16, -8, 0, 8, 16, 24)
     CLOSE_SIDE_PX, CLOSE_MARGIN, CLOSE_STEP = 60, 2.2, 1.08
-    LEAST_EVIDENCE = 20.0  # windows in the close look, times how much the eyes look like eyes
+    # Windows in the close look times how much the eyes look like eyes. 77 pictures of things and
+    # clouds had 19 at most; 2 of 100 crops that had fooled another detector had more.
+    LEAST_EVIDENCE = 20.0
 
     def __init__(self, weights: str | None = None) -> None:
         """Raises UserError for weights, and where scikit-image is not installed."""

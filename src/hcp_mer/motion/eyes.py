@@ -28,7 +28,7 @@ def locate_eyes(upright: np.ndarray) -> tuple[np.ndarray, float]:
 
     Args: the face's box, float (PX_PER_BOX, PX_PER_BOX), grey, turned so that the head is upright.
     Returns: float64 (2, 2), image-left first, in shares; and a number above 0, about 0.8 for open
-    eyes, 0.6 for closed ones and 0.3 elsewhere.
+    eyes, 0.6 for closed ones and 0.5 where there is no face.
     """
     maps, places = [], []
     for side in (-0.5, 0.5):

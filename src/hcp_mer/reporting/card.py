@@ -70,15 +70,19 @@ def pipeline_lines(model: str, onset: str, apex: str, revision: str | None = Non
 
 
 def write_model_card(
-    checkpoint: Path, metrics: Mapping[str, Any], config: Mapping[str, Any]
+    checkpoint: Path,
+    metrics: Mapping[str, Any],
+    config: Mapping[str, Any],
+    face: Mapping[str, Any] | None = None,
 ) -> None:
     """Write README.md beside a checkpoint on this machine, with the LOSO estimate as model-index.
 
     Args:
-        metrics: content of metrics.json; config: content of the checkpoint's config.json.
+        metrics: content of metrics.json; config: content of the checkpoint's config.json; face:
+            see `faces_in_words`.
     """
     processor = read_json(checkpoint / "preprocessor_config.json")
-    write_whole(checkpoint / "README.md", render_model_card(metrics, config, processor))
+    write_whole(checkpoint / "README.md", render_model_card(metrics, config, processor, face=face))
 
 
 def render_model_card(
@@ -91,6 +95,7 @@ def render_model_card(
     datasets: Sequence[str] = (),
     licensed: bool = False,
     figures: Sequence[str] = (),
+    face: Mapping[str, Any] | None = None,
 ) -> str:
     """Text of a deployable checkpoint's README.md.
 
@@ -100,6 +105,7 @@ def render_model_card(
         datasets: the pairs as "owner/name@<commit>", where they are datasets on the Hub.
         licensed: it is known that a corpus is a licensed one, though its name here does not say so.
         figures: paths of PNG files beside the README that it shows.
+        face: see `faces_in_words`.
     """
     pinned = [place.split("@") for place in datasets]  # id, commit
     data = _front_matter(metrics, config, licensed, [dataset_id for dataset_id, _ in pinned])
@@ -128,11 +134,36 @@ def render_model_card(
         datasets=pinned,
         backbone_id=_backbone_id(config),
         lora=config.get("vision_lora"),
+        faces=faces_in_words(face),
         version=version("hcp_mer"),
         usage=usage_lines(model, "magnified.png", "flow.png", revision),
         has_pipeline=bool(config.get("custom_pipelines")),
         pipeline=pipeline_lines(model, "onset.png", "apex.png", revision),
     )
+
+
+def faces_in_words(face: Mapping[str, Any] | None) -> str | None:
+    """How faces were found and where the eyes lie, for whoever gives the checkpoint face crops.
+
+    Args: face: `face` of the pairs' settings; None, or {}, where nothing is known of it.
+    """
+    from hcp_mer.model.motion_hcp_mer import EYE_SHARES
+
+    if not face:
+        return None
+    if face["detector"] == "none":
+        return "Faces were cropped by the corpus: frames were resized and not aligned."
+    by = f"found by `{face['detector']}` in each clip's onset frame"
+    if face["detector"] == "given":
+        by = "given with each clip"
+    (left, down), (right, _) = ((f"{100 * share:g} %" for share in eye) for eye in EYE_SHARES)
+    text = (
+        f"Faces were {by} and brought to one geometry: in the aligned square the eyes lie at "
+        f"{left} and {right} of the width and {down} of the height."
+    )
+    if face.get("centre_crop"):
+        text += " Where there was no face, the square in the middle of the frame was taken."
+    return text
 
 
 def render_fold_card(

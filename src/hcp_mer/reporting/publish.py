@@ -34,8 +34,18 @@ def publish(run_folder: Path, pairs: Any | None = None) -> dict[str, Any]:
     checkpoint = run_folder / "model"
     if (checkpoint / "config.json").is_file():
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
-        write_model_card(checkpoint, metrics, config)
+        write_model_card(checkpoint, metrics, config, _face(run_folder / "recipe.yaml"))
     return metrics
+
+
+def _face(recipe: Path) -> dict[str, Any] | None:
+    """How the run's faces were found, or None where it does not say."""
+    import yaml
+
+    if not recipe.is_file():
+        return None
+    content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    return content.get("face") if isinstance(content, dict) else None
 
 
 def announce(run_folder: Path, metrics: dict[str, Any]) -> None:

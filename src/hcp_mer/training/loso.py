@@ -216,11 +216,16 @@ def _people(pairs: Pairs, labelled: LabelledPairs) -> list[tuple[str, str]]:
 
 
 def _resolved(model: HcpMerModel, processor: HcpMerImageProcessor, pairs: Pairs) -> dict[str, Any]:
-    """What the recipe's paths led to: the result depends on it as on the recipe itself."""
+    """What the recipe's paths led to: the result depends on it as on the recipe itself.
+
+    And how faces were found, if that is known of all clips.
+    """
+    face = pairs.settings.get("face")
     return {
         "dataset_fingerprint": pairs.fingerprint(),
         "backbone_fingerprint": backbone_fingerprint(model),
         "preprocessing": json.loads(processor.to_json_string()),
+        **({"face": face} if face else {}),
     }
 
 

@@ -182,6 +182,16 @@ def repository_of(path: Path) -> Path:
     return resolved.parent
 
 
+def seen_from(recipe: Path, path: str) -> str:
+    """A file that is here as the recipe at `recipe` would name it; anything else as it is."""
+    here = Path(path)
+    if not here.is_file():
+        return path
+    here, repository = here.resolve(), repository_of(recipe)
+    # The same file is the same run, from wherever it is named.
+    return here.relative_to(repository).as_posix() if repository in here.parents else str(here)
+
+
 def _read_yaml(path: Path) -> dict:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

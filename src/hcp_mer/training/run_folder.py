@@ -35,6 +35,7 @@ SOURCES = ("dataset", "test_dataset")  # of recipe.yaml: one place, or a list of
 _LOCK = ".lock"
 _GROUP_SIZE = "group_size.json"
 _CHANGES_NOTHING = ("fold_group",)  # keys of a recipe that no result depends on
+_TOLD_ALONE = ("face",)  # resolved, for the card; the pairs' fingerprint holds it already
 _PACKAGES = (
     *("torch", "transformers", "datasets", "accelerate", "numpy"),
     *("opencv-python", "opencv-python-headless", "hcp_mer"),
@@ -291,7 +292,8 @@ def sources_of(settings: Any) -> list[str]:
 
 def _identity(settings: dict) -> str:
     recipe = {k: v for k, v in settings["recipe"].items() if k not in _CHANGES_NOTHING}
-    content = json.dumps({**settings, "recipe": recipe}, sort_keys=True)
+    kept = {key: value for key, value in settings.items() if key not in _TOLD_ALONE}
+    content = json.dumps({**kept, "recipe": recipe}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -324,6 +326,6 @@ def _differences(found: dict, settings: dict) -> str:
     names += [
         f"other {key.removesuffix('_fingerprint').replace('_', ' ')}"
         for key in dict.fromkeys((*settings, "test_corpora"))  # not every run has the last
-        if key != "recipe" and found.get(key) != settings.get(key)
+        if key not in ("recipe", *_TOLD_ALONE) and found.get(key) != settings.get(key)
     ]
     return "; ".join(names) or "unknown"
