@@ -21,8 +21,8 @@ def groups_by_hand(subject):
     ]
 
 
-def write_annotated_pairs(folder, units=UNITS, dataset="pairs"):
-    rows = write_foreign_pairs(folder, SUBJECTS, clips_per_class=2, size=32)
+def write_annotated_pairs(folder, units=UNITS, dataset="pairs", seed=0):
+    rows = write_foreign_pairs(folder, SUBJECTS, clips_per_class=2, size=32, seed=seed)
     seen = {}
     for row in rows:
         key = row["subject"], row["emotion"]

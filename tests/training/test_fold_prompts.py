@@ -74,7 +74,8 @@ def test_the_final_model_counts_all_that_it_is_trained_on(annotated, tmp_path, r
 
 def test_a_test_corpus_reaches_no_prompts(annotated, tmp_path, make_tiny_recipe):
     """Trained on one corpus, tested on another, whose annotator saw other things."""
-    other = write_annotated_pairs(tmp_path / "pairs", dict.fromkeys(SUBJECTS, BLINKS), "other")
+    words = dict.fromkeys(SUBJECTS, BLINKS)
+    other = write_annotated_pairs(tmp_path / "pairs", words, "other", seed=1)
     recipe = make_tiny_recipe(prompts=FROM_ANNOTATIONS)
     corpora = [load_pairs(pairs) for pairs in (annotated, other)]
     folder, accelerator = RunFolder(tmp_path / "run"), Accelerator(cpu=True)
