@@ -5,7 +5,7 @@ r"""From a corpus as it was unpacked to pairs: magnified apex and optical flow o
 
 `--check` reads everything and writes nothing but check.json. Your own clips: `--corpus folder`,
 whose template `--corpus folder --init DIR` writes. What could not be used, and why, is printed and
-written to problems.json; a preparation that was stopped goes on. `--debug` shows a traceback.
+written to problems.json; a stopped one goes on. `--debug` shows a traceback.
 """
 
 import argparse
@@ -15,8 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from hcp_mer.errors import UserError, run_script
-
-SHOWN = 10  # problems
 
 
 def main() -> None:
@@ -47,7 +45,8 @@ def main() -> None:
     made.add_argument(
         "--register",
         action=argparse.BooleanOptionalAction,
-        help="move the apex onto the onset before flow is measured",
+        default=True,
+        help="move the apex onto the onset, and into its light, before flow is measured",
     )
     made.add_argument("--apex_plots", action="store_true", help="draw how apexes were spotted")
     args = parser.parse_args()
@@ -113,7 +112,7 @@ def prepare(reading, settings, args: argparse.Namespace) -> None:
         print(count)
     if done.problems:
         print(f"left out or noteworthy, {len(done.problems)}; all in {done.folder / PROBLEMS}:")
-    print_problems(done.problems[:SHOWN])
+    print_problems(done.problems[:10])
 
 
 if __name__ == "__main__":

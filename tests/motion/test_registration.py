@@ -63,6 +63,22 @@ def test_another_exposure_does_not_move_the_head(portrait, known):
     assert on_face_px(movement_px(affine) - (2.0, 1.0)) < 0.1
 
 
+def test_another_exposure_is_no_movement(portrait, known):
+    """Where brightness has a slope, a darker face seems to move."""
+    smile = known.blobs(9, 1.0, (15, 22), most=2)
+    onset, apex = portrait.frames(smile, seed=9)
+    darker = np.clip(np.rint(apex * 0.95 - 2.0), 0, 255).astype(np.uint8)
+    true_px = portrait.true_flow_px(smile)
+    same_px, left_px, undone_px = (
+        on_face_px(flow_of_pair(onset, frame, register=switch) - true_px)
+        for frame, switch in ((apex, False), (darker, False), (darker, True))
+    )
+    assert left_px > 2 * same_px
+    assert undone_px < 1.15 * same_px
+    registered = register(onset, darker, FACE).apex.astype(float)
+    assert np.abs(registered - portrait.moved(smile))[FACE > 0.9].mean() < 2.5
+
+
 def test_frames_need_not_be_square(portrait, known):
     onset, apex = (frame[30:200] for frame in portrait.frames(known.affine((3.0, -2.0)), seed=5))
     affine = register(onset, apex, face_mask(170, 224)).affine

@@ -28,7 +28,7 @@ HEAD_MOTION_STEPS = 30
 
 
 class Registration(NamedTuple):
-    """The apex on the onset's grid, and how it came there.
+    """The apex on the onset's grid and in its light, and how it came there.
 
     Attributes: `apex`, uint8 (H, W, 3); `affine`, float64 (2, 3), so that what is at (x, y) in the
     onset was at affine · (x, y, 1) in the apex; `found`, False where no movement could be made
@@ -44,9 +44,10 @@ def register(onset: np.ndarray, apex: np.ndarray, mask: np.ndarray) -> Registrat
     """Move the apex onto the onset by the affine movement of the face as a whole.
 
     Gauss–Newton on the pixels inside the mask, all three colours, from coarse to fine, with a gain
-    and an offset for the exposure and Geman–McClure weights, see `_fit_step`. The apex is read
-    once, with Lanczos weights; that OpenCV rounds the places to 1/32 px changes the measured flow
-    by less than 0.001 px.
+    and an offset for the exposure and Geman–McClure weights, see `_fit_step`. Both are applied,
+    too: where brightness has a slope, a face that is 1 % brighter seems to move.
+    The apex is read once, with Lanczos weights, and rounded once; that OpenCV rounds the places to
+    1/32 px changes the measured flow by less than 0.001 px.
 
     Args: frames uint8 RGB of one size; `mask` (H, W) in [0, 1], the face. Flat frames, different
     pictures and heads that turn away are no error: see `found`.
@@ -56,19 +57,22 @@ def register(onset: np.ndarray, apex: np.ndarray, mask: np.ndarray) -> Registrat
     height, width = onset.shape[:2]
     if mask.shape != (height, width):
         raise ValueError(f"mask must have the frames' size {(height, width)}, got {mask.shape}.")
-    affine, found = np.eye(3), False
+    affine, light, found = np.eye(3), (1.0, 0.0), False
     for level_px in sorted({min(level_px, width) for level_px in WIDTHS_PX}):
         size = (level_px, max(1, round(height * level_px / width)))
         frames = [_shrunk(frame, size) for frame in (onset, apex)]
         inside = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5
         shrink = _shrinking(size[0] / width, size[1] / height)
-        there, settled = _fit_pixels(*frames, inside, shrink @ affine @ np.linalg.inv(shrink))
+        start = shrink @ affine @ np.linalg.inv(shrink)
+        there, light, settled = _fit_pixels(*frames, inside, start)
         fitted = np.linalg.inv(shrink) @ there @ shrink
         found = settled and _is_plausible(fitted, mask)
         affine = fitted if found else affine
     if not found:
         return Registration(apex.copy(), np.eye(2, 3), False)
-    return Registration(_read_through(apex, affine), affine[:2], True)
+    gain, offset = light
+    moved = gain * _read_through(apex.astype(np.float32), affine) + offset
+    return Registration(np.clip(np.rint(moved), 0, 255).astype(np.uint8), affine[:2], True)
 
 
 def _shrunk(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -91,30 +95,31 @@ def _read_through(frame: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
 def _fit_pixels(
     onset: np.ndarray, apex: np.ndarray, inside: np.ndarray, affine: np.ndarray
-) -> tuple[np.ndarray, bool]:
+) -> tuple[np.ndarray, tuple[float, float], bool]:
     """Improve an affine (3, 3) step by step, and say whether that came to a good end.
 
     Args: float32 (h, w, 3) frames; `inside`, bool (h, w).
+    Returns: the affine; gain and offset that bring the apex to the onset's light; the good end.
     """
     height, width = inside.shape
     centring = np.array([[1 / width, 0, -0.5], [0, 1 / width, -height / width / 2], [0, 0, 1]])
     columns, rows = pixel_grid(height, width)
     places = np.stack([columns, rows, np.ones_like(columns)], axis=-1)[inside]
     basis = (places @ centring.T).astype(np.float32)  # (n, 3): x and y about ±½, and 1
-    weight, step_px = np.ones(len(basis), np.float32), np.inf
+    weight, light, step_px = np.ones(len(basis), np.float32), (1.0, 0.0), np.inf
     for step in range(MOST_STEPS):
         moved = _read_through(apex, affine)
         mean = (onset + moved) / 2
         gradients = [cv2.filter2D(mean, -1, kernel)[inside] for kernel in DERIVATIVES]  # (n, 3)
         if not len(basis) or np.mean(np.square(gradients)) < LEAST_TEXTURE:
-            return affine, False
-        motion_px, weight = _fit_step(basis, gradients, onset[inside], moved[inside], weight)
+            return affine, light, False
+        motion_px, light, weight = _fit_step(basis, gradients, onset[inside], moved[inside], weight)
         affine = affine @ (np.eye(3) + np.vstack([motion_px.T @ centring, np.zeros(3)]))
         step_px = np.abs(motion_px).max()
         if step >= 2 and step_px < SETTLED_PX:  # the weights, too, take a few steps
             break
     settled = step_px < UNSETTLED_PX and _likeness(onset[inside], moved[inside]) > LEAST_LIKENESS
-    return affine, bool(settled)
+    return affine, light, bool(settled)
 
 
 def _fit_step(
@@ -123,11 +128,12 @@ def _fit_step(
     onset: np.ndarray,
     moved: np.ndarray,
     weight: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, tuple[float, float], np.ndarray]:
     """One weighted least-squares step, and the weights (n,) that its residuals suggest.
 
     Args: of n pixels, `basis` (n, 3), gradients along x and y and colours (n, 3) each.
-    Returns: coefficients (3, 2) in px on the basis, of what the apex has still to move.
+    Returns: coefficients (3, 2) in px on the basis, of what the apex has still to move; gain and
+    offset of its light; the weights.
     """
     slopes = [gradient * place[:, None] for gradient in gradients for place in basis.T]
     columns = np.stack([*slopes, moved / 128, np.ones_like(moved)]).reshape(8, -1)  # gain, offset
@@ -137,9 +143,9 @@ def _fit_step(
     ridge = 1e-9 * np.trace(products) * np.eye(8)
     solved = np.linalg.solve(products + ridge, (weighted @ missing).astype(np.float64))
     unexplained = (missing - solved.astype(np.float32) @ columns).reshape(-1, 3)
-    return solved[:6].reshape(2, 3).T, _geman_mcclure(
-        np.linalg.norm(unexplained, axis=1), OUTLIER_SPREADS
-    )
+    light = 1 + float(solved[6]) / 128, float(solved[7])
+    weight = _geman_mcclure(np.linalg.norm(unexplained, axis=1), OUTLIER_SPREADS)
+    return solved[:6].reshape(2, 3).T, light, weight
 
 
 def _likeness(onset: np.ndarray, moved: np.ndarray) -> float:
