@@ -11,11 +11,24 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "hcp_mer"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
+# The part of the suitcase that makes pairs, and knows no network.
+MOTION_SUITCASE = tuple(
+    f"model.{noun}_hcp_mer"
+    for noun in (
+        "motion",
+        "flow",
+        "flow_image",
+        "magnification",
+        "registration",
+        "face_regions",
+        "frames",
+    )
+)
 # Room → what of ours it may import. Everybody may import errors and files, the suitcases nothing.
 MAY_IMPORT = {
     "model": (),
-    "motion": ("motion", "model.motion_hcp_mer", "model.registration_hcp_mer"),
-    "data": ("data", "motion", "model.motion_hcp_mer", "model.action_units_hcp_mer"),
+    "motion": ("motion", *MOTION_SUITCASE),
+    "data": ("data", "motion", *MOTION_SUITCASE, "model.action_units_hcp_mer"),
     "metrics": ("metrics",),
     "pretraining": ("pretraining", "data", "model"),
     "training": ("training", "data", "motion", "model"),

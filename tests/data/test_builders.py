@@ -20,7 +20,8 @@ from hcp_mer.data.pair_rows import make_row
 from hcp_mer.data.pairs import load_pairs
 from hcp_mer.data.synthetic.corpus import write_corpus
 from hcp_mer.errors import UserError
-from hcp_mer.model.motion_hcp_mer import motion_pair, resize_frame
+from hcp_mer.model.frames_hcp_mer import resize_frame
+from hcp_mer.model.motion_hcp_mer import motion_pair
 from hcp_mer.motion import face, pair
 from hcp_mer.motion.pair import PairSettings
 

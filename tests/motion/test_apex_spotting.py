@@ -8,7 +8,7 @@ import pytest
 from hcp_mer.data.synthetic.clips import MICRO_STYLE, render_clip
 from hcp_mer.data.synthetic.identity import make_identity
 from hcp_mer.errors import UserError
-from hcp_mer.model.motion_hcp_mer import face_mask
+from hcp_mer.model.face_regions_hcp_mer import face_mask
 from hcp_mer.motion.apex import energy_curve, motion_energy, spot_apex, spot_in_curve
 
 RISE_AND_FALL = (0.2, 0.4, 0.7, 1.0, 0.75, 0.5, 0.2)

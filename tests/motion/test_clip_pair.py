@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from hcp_mer.errors import UserError
-from hcp_mer.model.motion_hcp_mer import EYE_SHARES, MotionSettings
+from hcp_mer.model.face_regions_hcp_mer import EYE_SHARES
+from hcp_mer.model.motion_hcp_mer import MotionSettings
 from hcp_mer.motion.alignment import Face, align, face_transform
 from hcp_mer.motion.face import FaceError, FaceSettings
 from hcp_mer.motion.face_detectors import DETECTORS

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from hcp_mer.errors import UserError
-from hcp_mer.model.motion_hcp_mer import EYE_SHARES, estimate_flow
+from hcp_mer.model.face_regions_hcp_mer import EYE_SHARES
+from hcp_mer.model.flow_hcp_mer import estimate_flow
 from hcp_mer.motion.alignment import Face, align, centre_transform, face_transform
 
 FRAME = np.zeros((480, 640, 3), np.uint8)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hcp_mer.data.synthetic.faces import Tonic
-from hcp_mer.model.motion_hcp_mer import EYE_SHARES
+from hcp_mer.model.face_regions_hcp_mer import EYE_SHARES
 from hcp_mer.motion.alignment import face_transform
 from hcp_mer.motion.cascade import Cascade
 from hcp_mer.motion.eyes import locate_eyes

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hcp_mer.model.motion_hcp_mer import flip_flow_image, flow_to_image
+from hcp_mer.model.flow_image_hcp_mer import flip_flow_image, flow_to_image
 
 
 def uniform(dx_px: float, dy_px: float) -> np.ndarray:

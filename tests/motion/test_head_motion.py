@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from hcp_mer.model.motion_hcp_mer import estimate_flow, face_mask, mask_flow
+from hcp_mer.model.face_regions_hcp_mer import face_mask
+from hcp_mer.model.flow_hcp_mer import estimate_flow
+from hcp_mer.model.motion_hcp_mer import mask_flow
 from hcp_mer.model.registration_hcp_mer import remove_head_motion
 
 FACE = face_mask(224, 224)

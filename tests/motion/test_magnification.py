@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from hcp_mer.errors import UserError
-from hcp_mer.model.motion_hcp_mer import estimate_flow, limited_alpha, magnify
+from hcp_mer.model.flow_hcp_mer import estimate_flow
+from hcp_mer.model.magnification_hcp_mer import limited_alpha, magnify
 from hcp_mer.motion.magnify import MAGNIFIERS, eulerian, lagrangian, magnifier
 
 INNER = (slice(20, -20), slice(20, -20))

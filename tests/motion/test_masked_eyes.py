@@ -11,8 +11,9 @@ from transformers import AutoImageProcessor
 from hcp_mer.data.synthetic.clips import ClipStyle, render_clip
 from hcp_mer.data.synthetic.identity import make_identity
 from hcp_mer.model import image_processing_hcp_mer
+from hcp_mer.model.face_regions_hcp_mer import EYE_SHARES, eye_mask
 from hcp_mer.model.image_processing_hcp_mer import HcpMerImageProcessor
-from hcp_mer.model.motion_hcp_mer import EYE_SHARES, MotionSettings, eye_mask, motion_pair
+from hcp_mer.model.motion_hcp_mer import MotionSettings, motion_pair
 
 BOTH = MotionSettings(register=True, mask_eyes=True)
 

@@ -8,17 +8,12 @@ import numpy as np
 import pytest
 
 from hcp_mer.model import motion_hcp_mer
-from hcp_mer.model.motion_hcp_mer import (
-    MotionSettings,
-    estimate_flow,
-    face_mask,
-    flow_to_image,
-    limited_alpha,
-    magnify,
-    mask_flow,
-    motion_pair,
-    resize_frame,
-)
+from hcp_mer.model.face_regions_hcp_mer import face_mask
+from hcp_mer.model.flow_hcp_mer import estimate_flow
+from hcp_mer.model.flow_image_hcp_mer import flow_to_image
+from hcp_mer.model.frames_hcp_mer import resize_frame
+from hcp_mer.model.magnification_hcp_mer import limited_alpha, magnify
+from hcp_mer.model.motion_hcp_mer import MotionSettings, mask_flow, motion_pair
 from hcp_mer.model.registration_hcp_mer import remove_head_motion
 
 
@@ -179,5 +174,6 @@ def test_motion_travels_with_numpy_and_opencv_alone():
                 outside.add(node.module.split(".")[0])
             elif isinstance(node, ast.ImportFrom) and node.module not in files:
                 files.append(node.module)
-    assert set(files) == {"motion_hcp_mer", "registration_hcp_mer", "frames_hcp_mer"}
+    parts = ["flow", "flow_image", "magnification", "registration", "face_regions", "frames"]
+    assert set(files) == {"motion_hcp_mer", *(f"{part}_hcp_mer" for part in parts)}
     assert outside == {"__future__", "collections", "dataclasses", "typing", "cv2", "numpy"}

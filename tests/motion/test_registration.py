@@ -5,7 +5,8 @@ import pytest
 
 from hcp_mer.data.synthetic.clips import ClipStyle, render_clip
 from hcp_mer.data.synthetic.identity import make_identity
-from hcp_mer.model.motion_hcp_mer import MotionSettings, face_mask, motion_pair
+from hcp_mer.model.face_regions_hcp_mer import face_mask
+from hcp_mer.model.motion_hcp_mer import MotionSettings, motion_pair
 from hcp_mer.model.registration_hcp_mer import register
 
 FACE = face_mask(224, 224)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hcp_mer.model.motion_hcp_mer import estimate_flow
+from hcp_mer.model.flow_hcp_mer import estimate_flow
 from hcp_mer.motion.flow import dis_medium
 
 SEEDS = range(6)

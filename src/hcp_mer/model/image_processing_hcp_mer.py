@@ -19,7 +19,8 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, load_ima
 from transformers.processing_utils import ImagesKwargs
 from transformers.utils import TensorType
 
-from .motion_hcp_mer import SMALLEST_SIDE_PX, MotionSettings, motion_pair, resize_frame
+from .frames_hcp_mer import SMALLEST_SIDE_PX, resize_frame
+from .motion_hcp_mer import MotionSettings, motion_pair
 
 SMALLEST_FACE_PX = 16  # a side; below it no face can be made out
 LEAST_CONTRAST = 1.0  # grey levels, standard deviation: below it a frame shows nothing

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from hcp_mer.errors import UserError
-from hcp_mer.model.motion_hcp_mer import EYE_SHARES
+from hcp_mer.model.face_regions_hcp_mer import EYE_SHARES
 
 Point = tuple[float, float]
 

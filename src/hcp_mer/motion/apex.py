@@ -7,12 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from hcp_mer.errors import UserError
-from hcp_mer.model.motion_hcp_mer import (
-    FlowEstimator,
-    estimate_flow,
-    face_mask,
-    resize_frame,
-)
+from hcp_mer.model.face_regions_hcp_mer import face_mask
+from hcp_mer.model.flow_hcp_mer import estimate_flow
+from hcp_mer.model.frames_hcp_mer import resize_frame
+from hcp_mer.model.motion_hcp_mer import FlowEstimator
 from hcp_mer.model.registration_hcp_mer import remove_head_motion
 
 SPOTTING_WIDTH_PX = 112  # twice as wide costs four times the time and finds the apex no better

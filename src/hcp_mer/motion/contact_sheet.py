@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from hcp_mer.files import write_whole
-from hcp_mer.model.motion_hcp_mer import EYE_SHARES
+from hcp_mer.model.face_regions_hcp_mer import EYE_SHARES
 
 MOST_THUMBNAILS = 60
 _COLUMNS = 6

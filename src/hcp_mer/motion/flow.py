@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from hcp_mer.errors import UserError
-from hcp_mer.model.motion_hcp_mer import FlowEstimator, estimate_flow
+from hcp_mer.model.flow_hcp_mer import estimate_flow
+from hcp_mer.model.motion_hcp_mer import FlowEstimator
 
 Choice = TypeVar("Choice")
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from hcp_mer.errors import UserError
-from hcp_mer.model.motion_hcp_mer import Magnifier, magnify
+from hcp_mer.model.magnification_hcp_mer import magnify
+from hcp_mer.model.motion_hcp_mer import Magnifier
 from hcp_mer.motion.flow import chosen
 
 

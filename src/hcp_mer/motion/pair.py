@@ -10,12 +10,8 @@ from typing import Any
 import numpy as np
 
 from hcp_mer.errors import UserError
-from hcp_mer.model.motion_hcp_mer import (
-    SMALLEST_SIDE_PX,
-    MotionSettings,
-    motion_pair,
-    resize_frame,
-)
+from hcp_mer.model.frames_hcp_mer import SMALLEST_SIDE_PX, resize_frame
+from hcp_mer.model.motion_hcp_mer import MotionSettings, motion_pair
 from hcp_mer.motion.alignment import align
 from hcp_mer.motion.apex import energy_curve, spot_in_curve
 from hcp_mer.motion.face import NONE, Face, FaceSettings, find_alignment

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hcp_mer.data.synthetic.actions import ACTION_UNITS
-from hcp_mer.model.motion_hcp_mer import flip_flow_image
+from hcp_mer.model.flow_image_hcp_mer import flip_flow_image
 from hcp_mer.pretraining.captions import (
     covered_emotions,
     face_caption,

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from hcp_mer.data.synthetic.actions import ACTION_UNITS, COMBINATIONS
 from hcp_mer.data.synthetic.clips import ClipStyle, render_clip
 from hcp_mer.data.synthetic.identity import make_identity
-from hcp_mer.model.motion_hcp_mer import MotionSettings, motion_pair, resize_frame
+from hcp_mer.model.frames_hcp_mer import resize_frame
+from hcp_mer.model.motion_hcp_mer import MotionSettings, motion_pair
 
 FIRST_IDENTITY = 2**32  # corpora draw identities below: no person is in both
 STORED_SIZE = 64  # px; a little more than the backbone reads, for random crops

@@ -147,7 +147,7 @@ def faces_in_words(face: Mapping[str, Any] | None) -> str | None:
 
     Args: face: `face` of the pairs' settings; None, or {}, where nothing is known of it.
     """
-    from hcp_mer.model.motion_hcp_mer import EYE_SHARES
+    from hcp_mer.model.face_regions_hcp_mer import EYE_SHARES
 
     if not face:
         return None
