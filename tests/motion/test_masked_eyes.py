@@ -65,7 +65,7 @@ def test_the_mask_covers_eyes_and_neither_brows_nor_nose():
 
 def test_unmasked_a_blink_sets_the_scale_and_masked_the_smile_does(smile):
     onset, apex, blink = smile
-    undisturbed, unmasked = pair_of(onset, apex), pair_of(onset, blink)
+    undisturbed, unmasked = pair_of(onset, apex, mask_eyes=True), pair_of(onset, blink)
     assert unmasked.flow_scale_px > 3 * undisturbed.flow_scale_px
     assert 80 < place_of_peak(unmasked)[0] < 115  # the eyes' rows, 93 in the middle
     masked = pair_of(onset, blink, mask_eyes=True)

@@ -1,119 +1,252 @@
-"""The default flow of two frames: Lucas–Kanade in a wide window, then refined; no weights.
+"""The default flow of two frames: exact far below a pixel, calm where nothing moves; no weights.
 
-Made for motion far below a pixel, where sensor noise is what limits an estimate.
+Gauss–Newton on a coarse grid of displacements, with a smoothness that lets go where movements end.
+Sensor noise is what limits such an estimate, so the noise decides how much is smoothed.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
-from .frames_hcp_mer import check_trackable, read_at
+from .frames_hcp_mer import check_trackable, pixel_grid
 
-# Lucas–Kanade and its refinement: the best of 30 variants on sub-pixel warps of a face.
-PRE_BLUR_PX, WINDOW_SIGMA_PX = 0.8, 10.0
-FULL_STEPS, INCREMENT_STEPS = 4, 2
-RIDGE = 0.255  # (levels/px)²: keeps the 2 × 2 system solvable where there is no texture
-FIRST_DERIVATIVE = np.array([[1, -8, 0, 8, -1]], np.float32) / 12  # both of fourth order
-SECOND_DERIVATIVE = np.array([[-1, 16, -30, 16, -1]], np.float32) / 12
+PRE_BLUR_PX = 0.65
+HIGH_PASS_PX = 8.0  # light changes slowly across a face, skin and hair do not
+NODE_PX = 4  # spacing of the grid on which displacements are solved for
+LARGEST_SIDE_PX = 448  # larger frames are shrunk: movements there are pixels, and memory is finite
+STEPS = {2: 1, 1: 2}  # Gauss–Newton steps by how many times smaller the frames are
+SOLVER_STEPS, SOLVED = 24, 1e-9
+SMOOTHNESS = 2e4  # per (levels)² of noise, of squared second differences between nodes
+LEAST_NOISE, MOST_NOISE = 0.36, 3.6  # (levels)²: outside, less is known than the formula says
+BEND_PX = 0.003  # second difference between nodes from which on bending is an edge, not noise
+RIDGE = 5e-4  # (levels/px)² per pixel: keeps the equations solvable without any texture
+NOISE_SCALE_PX = 2.0  # compression leaves noise of this size when it takes the finer one away
+
+DERIVATIVE = np.array([[1, -8, 0, 8, -1]], np.float32) / 12  # of fourth order
+CURVATURE = np.array([[1, -2, 1]], np.float32)
+TWIST = np.array([[1, -1], [-1, 1]], np.float32) * 2**0.5
 
 
 def estimate_flow(onset: np.ndarray, apex: np.ndarray) -> np.ndarray:
     """Raw flow from onset to apex, float32 (H, W, 2) in px; head motion is left in.
 
-    Lucas & Kanade (1981) with a Gaussian window of σ = 10 px, all three colour channels and the
-    mean of both frames' gradients, from zero; then two steps in increment form, which undo the
-    window's smoothing; then OpenCV's variational refinement (after Brox et al. 2004). There is no
-    pyramid: it is meant for movements of a few px at most, on frames about 224 px wide.
+    Minimises Σ (onset − apex(x + u))² over pixels and colours, plus a Charbonnier penalty of the
+    second differences of u (after Brox et al. 2004 and the second-order priors of Trobin et al.
+    2008), weighted by the noise that the frames themselves show. Begins on frames of half the
+    size: it is meant for movements of a few px on frames about 224 px wide. Frames with a side
+    above 448 px are measured at that size.
 
     Raises ValueError for frames that are not uint8 RGB, of one size and at least 32 px a side.
     """
     check_trackable(onset, apex)
-    onset_planes, apex_planes = _blurred_planes(onset), _blurred_planes(apex)
-    templates = [(plane, *_derivatives(plane, FIRST_DERIVATIVE)) for plane in onset_planes]
-    curvatures = [_derivatives(plane, SECOND_DERIVATIVE) for plane in apex_planes]
-    targets = [cv2.merge([plane, *curved]) for plane, curved in zip(apex_planes, curvatures)]
-    flow_px = np.zeros((2, *onset.shape[:2]), np.float32)  # (dx and dy, H, W)
-    for step in range(FULL_STEPS + INCREMENT_STEPS):
-        flow_px = _lucas_kanade_step(templates, targets, flow_px, increment=step >= FULL_STEPS)
-    return _refine_variationally(onset_planes, apex_planes, cv2.merge(list(flow_px)))
+    return flow_of_levels(onset.astype(np.float32), apex.astype(np.float32))
 
 
-def _blurred_planes(frame: np.ndarray) -> list[np.ndarray]:
-    """R, G and B, each float32 (H, W), blurred a little: differences then are derivatives."""
-    return list(cv2.split(cv2.GaussianBlur(frame.astype(np.float32), (0, 0), PRE_BLUR_PX)))
+def flow_of_levels(onset: np.ndarray, apex: np.ndarray) -> np.ndarray:
+    """`estimate_flow` of frames that need not be whole levels: float32 (H, W, 3), 0…255."""
+    height, width = onset.shape[:2]
+    shrink = min(1.0, LARGEST_SIDE_PX / max(height, width))
+    flow_px = np.zeros((height, width, 2), np.float32)
+    for times, steps in STEPS.items():
+        size = tuple(max(1, round(side * shrink / times)) for side in (width, height))
+        pair = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in (onset, apex)]
+        flow_px = _improved(*pair, _resized_flow(flow_px, size), steps)
+    return _resized_flow(flow_px, (width, height))
 
 
-def _derivatives(plane: np.ndarray, stencil: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return cv2.filter2D(plane, -1, stencil), cv2.filter2D(plane, -1, stencil.T)
+def _resized_flow(flow_px: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The same movement, in pixels of frames of another size (width, height)."""
+    height, width = flow_px.shape[:2]
+    if size == (width, height):
+        return flow_px
+    return cv2.resize(flow_px, size) * np.float32([size[0] / width, size[1] / height])
 
 
-def _lucas_kanade_step(
-    templates: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
-    targets: list[np.ndarray],
-    flow_px: np.ndarray,
-    increment: bool,
+def _improved(onset: np.ndarray, apex: np.ndarray, flow_px: np.ndarray, steps: int) -> np.ndarray:
+    """The flow after some Gauss–Newton steps, float32 (H, W, 2)."""
+    height, width = onset.shape[:2]
+    rows, columns = _grid(height, width)
+    onset, doubled = _without_light(onset), _Doubled(_without_light(apex))
+    nodes_px = cv2.resize(flow_px, (columns, rows), interpolation=cv2.INTER_AREA)
+    for _ in range(steps):
+        equations, right, noise = _linearised(onset, *doubled.at(flow_px))
+        nodes_px = _solved(equations, right, SMOOTHNESS * noise, nodes_px)
+        flow_px = cv2.resize(nodes_px, (width, height), interpolation=cv2.INTER_CUBIC)
+    return flow_px
+
+
+def _without_light(frame: np.ndarray) -> np.ndarray:
+    """The frame blurred a little, so that differences are derivatives, minus its slow parts."""
+    fine = cv2.GaussianBlur(frame, (0, 0), PRE_BLUR_PX)
+    return fine - cv2.GaussianBlur(fine, (0, 0), HIGH_PASS_PX)
+
+
+def _grid(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of nodes, even numbers: OpenCV's cosine transform takes no others."""
+    rows, columns = (2 * max(1, round(side / NODE_PX / 2)) for side in (height, width))
+    return rows, columns
+
+
+class _Doubled:
+    """A frame (H, W, 3) that can be read between its pixels, accurately.
+
+    OpenCV's cubic kernel (a = −0.75) moves a small shift half as far again, its bilinear one a
+    fifth too short, which is the error of the flow. So the frame is doubled by a windowed sinc, and
+    read there bilinearly minus ½·t(1 − t) times the second difference, which is of third order.
+    """
+
+    def __init__(self, frame: np.ndarray) -> None:
+        self.frame = frame
+        doubled = _doubled(_doubled(frame, axis=1), axis=0)
+        across, down = (cv2.filter2D(doubled, -1, kernel) for kernel in (CURVATURE, CURVATURE.T))
+        self.planes = doubled, across, down
+
+    def at(self, flow_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """frame(x + u), (H, W, 3), and the u (H, W, 2) at which it was read."""
+        if not flow_px.any():
+            return self.frame, flow_px
+        grid = np.stack(pixel_grid(*flow_px.shape[:2]), axis=-1)
+        # OpenCV rounds remap's coordinates to 1/32 px; what is read there is reckoned with.
+        places = np.round(64 * (grid + flow_px)) / 32
+        value, across, down = (
+            cv2.remap(plane, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for plane in self.planes
+        )
+        between = places - np.floor(places)
+        weights = between * (1 - between) / 2
+        value = value - weights[..., :1] * across - weights[..., 1:] * down
+        return value, places / 2 - grid
+
+
+def _doubled(frame: np.ndarray, axis: int) -> np.ndarray:
+    """Twice as many pixels along an axis; pixel 2i is pixel i, those between are interpolated."""
+    kernel, before = _halfway_kernel(), len(_halfway_kernel()) // 2 - 1
+    kernel, anchor = (kernel[None], (before, 0)) if axis else (kernel[:, None], (0, before))
+    between = cv2.filter2D(frame, -1, kernel, anchor=anchor, borderType=cv2.BORDER_REPLICATE)
+    shape = list(frame.shape)
+    shape[axis] *= 2
+    return np.stack([frame, between], axis=axis + 1).reshape(shape)
+
+
+@lru_cache(maxsize=1)
+def _halfway_kernel() -> np.ndarray:
+    """16 weights of a Kaiser-windowed sinc for the place halfway between two pixels."""
+    weights = np.sinc(np.arange(-7.5, 8)) * np.kaiser(16, 5.0)
+    return (weights / weights.sum()).astype(np.float32)
+
+
+def _linearised(
+    onset: np.ndarray, warped: np.ndarray, base_px: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The normal equations of ∇I·(u − base) = onset − warped at every node, and the noise.
+
+    Returns: xx, xy, yy (rows, columns, 3); right-hand sides (rows, columns, 2); the variance of
+    the noise in (levels)².
+    """
+    mean = (onset + warped) / 2  # both frames' gradients: then their noise does not pull to zero
+    grad_x, grad_y = (cv2.filter2D(mean, -1, kernel) for kernel in (DERIVATIVE, DERIVATIVE.T))
+    difference = onset - warped
+    residual = difference + grad_x * base_px[..., :1] + grad_y * base_px[..., 1:]
+    factors = [(grad_x, grad_x), (grad_x, grad_y), (grad_y, grad_y)]
+    factors += [(grad_x, residual), (grad_y, residual)]
+    height, width = onset.shape[:2]
+    rows, columns = _grid(height, width)
+    means = np.dstack(
+        [
+            cv2.resize(one * other, (columns, rows), interpolation=cv2.INTER_AREA).sum(axis=-1)
+            for one, other in factors
+        ]
+    )
+    means[..., [0, 2]] += RIDGE
+    sums = means * np.float32(height * width / (rows * columns))
+    return sums[..., :3], sums[..., 3:], _noise_variance(difference)
+
+
+def _noise_variance(difference: np.ndarray) -> float:
+    """Of the difference of two frames that hardly move against each other, robustly.
+
+    Measured as it is and blurred, and the larger one taken: compression takes the finest noise
+    away and adds its own, which is coarser.
+    """
+    fine, coarse = PRE_BLUR_PX**2, PRE_BLUR_PX**2 + NOISE_SCALE_PX**2
+    blurred = cv2.GaussianBlur(difference, (0, 0), NOISE_SCALE_PX)
+    spreads = [np.median(np.abs(levels[::2, ::2])) / 0.6745 for levels in (difference, blurred)]
+    variance = max(spreads[0] ** 2, spreads[1] ** 2 * coarse / fine)
+    return float(np.clip(variance, LEAST_NOISE, MOST_NOISE))
+
+
+def _solved(
+    equations: np.ndarray, right: np.ndarray, smoothness: float, nodes_px: np.ndarray
 ) -> np.ndarray:
-    """One Gauss–Newton step, (2, H, W) to (2, H, W).
-
-    The full form solves for the flow itself, so the window smooths it anew; the increment form
-    solves for what `flow_px` lacks. Per channel, `templates` has the onset and its derivatives,
-    `targets` the apex as `_sample` wants it.
-    """
-    # OpenCV 4 rounds remap's coordinates to 1/32 px; sampling there and reckoning with the rounded
-    # displacement makes that harmless.
-    sampled_px = np.round(flow_px * 32) / 32
-    base_px = flow_px if increment else np.zeros_like(flow_px)
-    offset_x, offset_y = sampled_px - base_px
-    sums = np.zeros((5, *flow_px.shape[1:]), np.float32)
-    for (template, template_x, template_y), target in zip(templates, targets):
-        warped = _sample(target, sampled_px)
-        warped_x, warped_y = _derivatives(warped, FIRST_DERIVATIVE)
-        grad_x, grad_y = (template_x + warped_x) / 2, (template_y + warped_y) / 2
-        residual = template - warped + grad_x * offset_x + grad_y * offset_y
-        sums += (grad_x**2, grad_x * grad_y, grad_y**2, grad_x * residual, grad_y * residual)
-    return base_px + _solve_in_window(sums)
+    """Displacements (rows, columns, 2) of the nodes: one reweighted least-squares step."""
+    bending = sum((bend**2).sum(axis=-1, keepdims=True) for bend in _bends(nodes_px))
+    weight = 1 / np.sqrt(1 + bending / BEND_PX**2)
+    return _conjugate_gradients(equations, right, smoothness, weight, nodes_px)
 
 
-def _sample(target: np.ndarray, flow_px: np.ndarray) -> np.ndarray:
-    """apex(x + u), (H, W), of third order: bilinear minus ½·t(1 − t) times the second derivative.
-
-    OpenCV's own bicubic kernel (a = −0.75) moves a small shift half as far again, which would cost
-    half of the accuracy. `target` stacks the apex and its second derivatives along x and y.
-    """
-    value, value_xx, value_yy = cv2.split(read_at(target, *flow_px))
-    fraction_px = flow_px - np.floor(flow_px)
-    weight_x, weight_y = fraction_px * (1 - fraction_px) / 2
-    return value - weight_x * value_xx - weight_y * value_yy
-
-
-def _solve_in_window(sums: np.ndarray) -> np.ndarray:
-    """Sum the five products (5, H, W) in the window and solve per pixel: (2, H, W) in px.
-
-    Done at half the size: next to this window that changes the flow by less than 0.1 % and saves
-    most of the time. The halving's own variance, ¼ px², is taken off the window's.
-    """
-    height, width = sums.shape[1:]
-    sigma_px = (WINDOW_SIGMA_PX**2 - 0.25) ** 0.5 / 2  # half-size px
-    half = (width // 2, height // 2)
-    halves = [cv2.resize(plane, half, interpolation=cv2.INTER_AREA) for plane in sums]
-    xx, xy, yy, xr, yr = (cv2.GaussianBlur(plane, (0, 0), sigma_px) for plane in halves)
-    xx, yy = xx + RIDGE, yy + RIDGE
-    determinant = xx * yy - xy * xy
-    steps_px = (yy * xr - xy * yr) / determinant, (xx * yr - xy * xr) / determinant
-    return np.stack([cv2.resize(step_px, (width, height)) for step_px in steps_px])
-
-
-def _refine_variationally(
-    onset_planes: list[np.ndarray], apex_planes: list[np.ndarray], flow_px: np.ndarray
+def _conjugate_gradients(
+    equations: np.ndarray,
+    right: np.ndarray,
+    smoothness: float,
+    weight: np.ndarray,
+    nodes_px: np.ndarray,
 ) -> np.ndarray:
-    """OpenCV's variational refinement of flow_px (H, W, 2), on the blurred frames in grey."""
-    refinement = cv2.VariationalRefinement_create()
-    refinement.setAlpha(80.0)
-    refinement.setDelta(5.0)
-    refinement.setGamma(10.0)
-    refinement.setFixedPointIterations(10)
-    refinement.setSorIterations(5)
-    onset_grey = cv2.cvtColor(cv2.merge(onset_planes), cv2.COLOR_RGB2GRAY)
-    apex_grey = cv2.cvtColor(cv2.merge(apex_planes), cv2.COLOR_RGB2GRAY)
-    return refinement.calc(onset_grey, apex_grey, flow_px)
+    """Solve (data + smoothness·Dᵀ weight D) u = right, from a first guess.
+
+    Preconditioned by what both would be if they were the same everywhere: diagonal then, after a
+    cosine transform.
+    """
+    mixed, squared = equations[..., 1:2], equations[..., ::2]
+    bending = smoothness * float(weight.mean()) * _bending_spectrum(*weight.shape[:2])
+    spectra = [bending + float(mean) for mean in squared.mean(axis=(0, 1))]
+
+    def applied(u: np.ndarray) -> np.ndarray:
+        bends = _bends_transposed([weight * bend for bend in _bends(u)])
+        return squared * u + mixed * u[..., ::-1] + smoothness * bends
+
+    def preconditioned(rest: np.ndarray) -> np.ndarray:
+        waves = [cv2.dct(plane) / spectrum for plane, spectrum in zip(cv2.split(rest), spectra)]
+        return cv2.merge([cv2.idct(wave) for wave in waves])
+
+    rest = right - applied(nodes_px)
+    direction = step = preconditioned(rest)
+    energy = first = float(np.vdot(rest, step))
+    for _ in range(SOLVER_STEPS):
+        if energy <= SOLVED * first:  # identical frames begin so
+            break
+        image = applied(direction)
+        length = energy / float(np.vdot(direction, image))
+        nodes_px, rest = nodes_px + length * direction, rest - length * image
+        step = preconditioned(rest)
+        before, energy = energy, float(np.vdot(rest, step))
+        direction = step + energy / before * direction
+    return nodes_px
+
+
+def _bends(u: np.ndarray) -> list[np.ndarray]:
+    """Second differences across, down, and √2 times the mixed one: turning u changes no sum."""
+    return [
+        cv2.filter2D(u, -1, CURVATURE, borderType=cv2.BORDER_REPLICATE),
+        cv2.filter2D(u, -1, CURVATURE.T, borderType=cv2.BORDER_REPLICATE),
+        cv2.filter2D(u, -1, TWIST, anchor=(0, 0), borderType=cv2.BORDER_REPLICATE),
+    ]
+
+
+def _bends_transposed(bends: list[np.ndarray]) -> np.ndarray:
+    """Σ Dᵀ bend. The first two kinds are their own transposes, thanks to the repeated border."""
+    across, down, mixed = bends
+    return (
+        cv2.filter2D(across, -1, CURVATURE, borderType=cv2.BORDER_REPLICATE)
+        + cv2.filter2D(down, -1, CURVATURE.T, borderType=cv2.BORDER_REPLICATE)
+        + cv2.filter2D(mixed, -1, TWIST, anchor=(1, 1), borderType=cv2.BORDER_CONSTANT)
+    )
+
+
+@lru_cache(maxsize=4)
+def _bending_spectrum(rows: int, columns: int) -> np.ndarray:
+    """Squared second differences of the cosine transform's waves, (rows, columns)."""
+    along = [2 - 2 * np.cos(np.pi * np.arange(count) / count) for count in (rows, columns)]
+    return ((along[0][:, None] + along[1][None]) ** 2).astype(np.float32)
