@@ -69,7 +69,7 @@ def _improved(onset: np.ndarray, apex: np.ndarray, flow_px: np.ndarray, steps: i
     """The flow after some Gauss–Newton steps, float32 (H, W, 2)."""
     height, width = onset.shape[:2]
     rows, columns = _grid(height, width)
-    onset, doubled = _without_light(onset), _Doubled(_without_light(apex))
+    onset, doubled = without_light(onset), _Doubled(without_light(apex))
     nodes_px = cv2.resize(flow_px, (columns, rows), interpolation=cv2.INTER_AREA)
     for _ in range(steps):
         equations, right, noise = _linearised(onset, *doubled.at(flow_px))
@@ -78,7 +78,7 @@ def _improved(onset: np.ndarray, apex: np.ndarray, flow_px: np.ndarray, steps: i
     return flow_px
 
 
-def _without_light(frame: np.ndarray) -> np.ndarray:
+def without_light(frame: np.ndarray) -> np.ndarray:
     """The frame blurred a little, so that differences are derivatives, minus its slow parts."""
     fine = cv2.GaussianBlur(frame, (0, 0), PRE_BLUR_PX)
     return fine - cv2.GaussianBlur(fine, (0, 0), HIGH_PASS_PX)
