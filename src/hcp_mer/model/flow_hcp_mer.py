@@ -6,6 +6,7 @@ Sensor noise is what limits such an estimate, so the noise decides how much is s
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
@@ -13,15 +14,30 @@ import numpy as np
 
 from .frames_hcp_mer import check_trackable, pixel_grid
 
-PRE_BLUR_PX = 0.65
+
+@dataclass(frozen=True)
+class Detail:
+    """How finely a flow is measured.
+
+    Attributes:
+        node_px: spacing of the grid on which displacements are solved for.
+        blur_px: of the frames before, so that differences of pixels are derivatives.
+    """
+
+    node_px: int
+    blur_px: float
+
+
+USUAL = Detail(node_px=4, blur_px=0.65)
+FINE = Detail(node_px=2, blur_px=0.5)  # pays where there is little noise, at twice the time
+
 HIGH_PASS_PX = 8.0  # light changes slowly across a face, skin and hair do not
-NODE_PX = 4  # spacing of the grid on which displacements are solved for
 LARGEST_SIDE_PX = 448  # larger frames are shrunk: movements there are pixels, and memory is finite
 STEPS = {2: 1, 1: 2}  # Gauss–Newton steps by how many times smaller the frames are
 SOLVER_STEPS, SOLVED = 24, 1e-9
-SMOOTHNESS = 2e4  # per (levels)² of noise, of squared second differences between nodes
+SMOOTHNESS = 3.2e5  # per (levels)² of noise, of the squared curvature of u over the frame, in px
 LEAST_NOISE, MOST_NOISE = 0.36, 3.6  # (levels)²: outside, less is known than the formula says
-BEND_PX = 0.003  # second difference between nodes from which on bending is an edge, not noise
+BEND_PER_PX = 1.9e-4  # curvature of u from which on it is an edge, not noise
 RIDGE = 5e-4  # (levels/px)² per pixel: keeps the equations solvable without any texture
 NOISE_SCALE_PX = 2.0  # compression leaves noise of this size when it takes the finer one away
 
@@ -45,7 +61,7 @@ def estimate_flow(onset: np.ndarray, apex: np.ndarray) -> np.ndarray:
     return flow_of_levels(onset.astype(np.float32), apex.astype(np.float32))
 
 
-def flow_of_levels(onset: np.ndarray, apex: np.ndarray) -> np.ndarray:
+def flow_of_levels(onset: np.ndarray, apex: np.ndarray, detail: Detail = USUAL) -> np.ndarray:
     """`estimate_flow` of frames that need not be whole levels: float32 (H, W, 3), 0…255."""
     height, width = onset.shape[:2]
     shrink = min(1.0, LARGEST_SIDE_PX / max(height, width))
@@ -53,7 +69,7 @@ def flow_of_levels(onset: np.ndarray, apex: np.ndarray) -> np.ndarray:
     for times, steps in STEPS.items():
         size = tuple(max(1, round(side * shrink / times)) for side in (width, height))
         pair = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in (onset, apex)]
-        flow_px = _improved(*pair, _resized_flow(flow_px, size), steps)
+        flow_px = _improved(*pair, _resized_flow(flow_px, size), steps, detail)
     return _resized_flow(flow_px, (width, height))
 
 
@@ -65,28 +81,33 @@ def _resized_flow(flow_px: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(flow_px, size) * np.float32([size[0] / width, size[1] / height])
 
 
-def _improved(onset: np.ndarray, apex: np.ndarray, flow_px: np.ndarray, steps: int) -> np.ndarray:
+def _improved(
+    onset: np.ndarray, apex: np.ndarray, flow_px: np.ndarray, steps: int, detail: Detail
+) -> np.ndarray:
     """The flow after some Gauss–Newton steps, float32 (H, W, 2)."""
     height, width = onset.shape[:2]
-    rows, columns = _grid(height, width)
-    onset, doubled = without_light(onset), _Doubled(without_light(apex))
-    nodes_px = cv2.resize(flow_px, (columns, rows), interpolation=cv2.INTER_AREA)
+    onset, apex = (without_light(frame, detail.blur_px) for frame in (onset, apex))
+    doubled = _Doubled(apex)
+    grid = _grid(height, width, detail.node_px)
+    nodes_px = cv2.resize(flow_px, grid[::-1], interpolation=cv2.INTER_AREA)
     for _ in range(steps):
-        equations, right, noise = _linearised(onset, *doubled.at(flow_px))
-        nodes_px = _solved(equations, right, SMOOTHNESS * noise, nodes_px)
+        warped, base_px = doubled.at(flow_px)
+        equations, right = _linearised(onset, warped, base_px, grid)
+        noise = _noise_variance(onset - warped, detail.blur_px)
+        nodes_px = _solved(equations, right, SMOOTHNESS * noise, nodes_px, detail.node_px)
         flow_px = cv2.resize(nodes_px, (width, height), interpolation=cv2.INTER_CUBIC)
     return flow_px
 
 
-def without_light(frame: np.ndarray) -> np.ndarray:
-    """The frame blurred a little, so that differences are derivatives, minus its slow parts."""
-    fine = cv2.GaussianBlur(frame, (0, 0), PRE_BLUR_PX)
+def without_light(frame: np.ndarray, blur_px: float) -> np.ndarray:
+    """The frame blurred a little, minus its slow parts."""
+    fine = cv2.GaussianBlur(frame, (0, 0), blur_px)
     return fine - cv2.GaussianBlur(fine, (0, 0), HIGH_PASS_PX)
 
 
-def _grid(height: int, width: int) -> tuple[int, int]:
+def _grid(height: int, width: int, node_px: int) -> tuple[int, int]:
     """Rows and columns of nodes, even numbers: OpenCV's cosine transform takes no others."""
-    rows, columns = (2 * max(1, round(side / NODE_PX / 2)) for side in (height, width))
+    rows, columns = (2 * max(1, round(side / node_px / 2)) for side in (height, width))
     return rows, columns
 
 
@@ -139,39 +160,36 @@ def _halfway_kernel() -> np.ndarray:
 
 
 def _linearised(
-    onset: np.ndarray, warped: np.ndarray, base_px: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """The normal equations of ∇I·(u − base) = onset − warped at every node, and the noise.
+    onset: np.ndarray, warped: np.ndarray, base_px: np.ndarray, grid: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The normal equations of ∇I·(u − base) = onset − warped at every node.
 
-    Returns: xx, xy, yy (rows, columns, 3); right-hand sides (rows, columns, 2); the variance of
-    the noise in (levels)².
+    Returns: xx, xy, yy (rows, columns, 3); right-hand sides (rows, columns, 2).
     """
     mean = (onset + warped) / 2  # both frames' gradients: then their noise does not pull to zero
     grad_x, grad_y = (cv2.filter2D(mean, -1, kernel) for kernel in (DERIVATIVE, DERIVATIVE.T))
-    difference = onset - warped
-    residual = difference + grad_x * base_px[..., :1] + grad_y * base_px[..., 1:]
+    residual = onset - warped + grad_x * base_px[..., :1] + grad_y * base_px[..., 1:]
     factors = [(grad_x, grad_x), (grad_x, grad_y), (grad_y, grad_y)]
     factors += [(grad_x, residual), (grad_y, residual)]
-    height, width = onset.shape[:2]
-    rows, columns = _grid(height, width)
     means = np.dstack(
         [
-            cv2.resize(one * other, (columns, rows), interpolation=cv2.INTER_AREA).sum(axis=-1)
+            cv2.resize(one * other, grid[::-1], interpolation=cv2.INTER_AREA).sum(axis=-1)
             for one, other in factors
         ]
     )
     means[..., [0, 2]] += RIDGE
-    sums = means * np.float32(height * width / (rows * columns))
-    return sums[..., :3], sums[..., 3:], _noise_variance(difference)
+    pixels = np.prod(onset.shape[:2]) / np.prod(grid)
+    sums = means * np.float32(pixels)
+    return sums[..., :3], sums[..., 3:]
 
 
-def _noise_variance(difference: np.ndarray) -> float:
+def _noise_variance(difference: np.ndarray, blur_px: float) -> float:
     """Of the difference of two frames that hardly move against each other, robustly.
 
     Measured as it is and blurred, and the larger one taken: compression takes the finest noise
     away and adds its own, which is coarser.
     """
-    fine, coarse = PRE_BLUR_PX**2, PRE_BLUR_PX**2 + NOISE_SCALE_PX**2
+    fine, coarse = blur_px**2, blur_px**2 + NOISE_SCALE_PX**2
     blurred = cv2.GaussianBlur(difference, (0, 0), NOISE_SCALE_PX)
     spreads = [np.median(np.abs(levels[::2, ::2])) / 0.6745 for levels in (difference, blurred)]
     variance = max(spreads[0] ** 2, spreads[1] ** 2 * coarse / fine)
@@ -179,12 +197,17 @@ def _noise_variance(difference: np.ndarray) -> float:
 
 
 def _solved(
-    equations: np.ndarray, right: np.ndarray, smoothness: float, nodes_px: np.ndarray
+    equations: np.ndarray,
+    right: np.ndarray,
+    smoothness: float,
+    nodes_px: np.ndarray,
+    node_px: int,
 ) -> np.ndarray:
     """Displacements (rows, columns, 2) of the nodes: one reweighted least-squares step."""
     bending = sum((bend**2).sum(axis=-1, keepdims=True) for bend in _bends(nodes_px))
-    weight = 1 / np.sqrt(1 + bending / BEND_PX**2)
-    return _conjugate_gradients(equations, right, smoothness, weight, nodes_px)
+    weight = 1 / np.sqrt(1 + bending / (BEND_PER_PX * node_px**2) ** 2)
+    # Second differences between nodes are node_px² times the curvature, and a node is node_px² px.
+    return _conjugate_gradients(equations, right, smoothness / node_px**2, weight, nodes_px)
 
 
 def _conjugate_gradients(
