@@ -6,6 +6,10 @@ r"""From a corpus as it was unpacked to pairs: magnified apex and optical flow o
 `--check` reads everything and writes nothing but check.json. Your own clips: `--corpus folder`,
 whose template `--corpus folder --init DIR` writes. What could not be used, and why, is printed and
 written to problems.json; a stopped one goes on. `--debug` shows a traceback.
+
+The paper's own inputs are made by two networks, whose published weights you give:
+
+    ... --flow flownet2 --flow_weights FILE --magnifier magnet --magnifier_weights FILE --alpha 10
 """
 
 import argparse
@@ -19,6 +23,7 @@ from hcp_mer.errors import UserError, run_script
 
 def main() -> None:
     from hcp_mer.data.corpora import READERS, read_corpus
+    from hcp_mer.data.pair_arguments import add_pair_arguments, pair_settings
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -31,24 +36,7 @@ def main() -> None:
     parser.add_argument("--name", help="value of the column dataset (default: the corpus)")
     parser.add_argument("--scheme", help="label scheme or protocol for the counts that are printed")
     parser.add_argument("--num_proc", type=int, default=2, help="processes")
-    made = parser.add_argument_group("how pairs are made")
-    made.add_argument("--image_size", type=int, default=224, help="side of the pairs, px")
-    made.add_argument("--alpha", type=float, help="magnification of the apex, 1 for none")
-    made.add_argument(
-        "--face",
-        choices=["none", "given", "cascade", "yunet"],
-        help="who finds the face; none: the frames are face crops (default where they are)",
-    )
-    made.add_argument("--face_weights", help="model file of --face yunet")
-    made.add_argument("--centre_crop", action="store_true", help="where no face is found")
-    made.add_argument("--mask_eyes", action="store_true", help="leave blinks out of the flow")
-    made.add_argument(
-        "--register",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="move the apex onto the onset, and into its light, before flow is measured",
-    )
-    made.add_argument("--apex_plots", action="store_true", help="draw how apexes were spotted")
+    add_pair_arguments(parser)
     args = parser.parse_args()
     check_arguments(args)
     if args.init:
@@ -82,17 +70,6 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise UserError("--name must not be empty: it tells corpora apart.")
     if args.num_proc < 1:
         raise UserError(f"--num_proc must be at least 1, got {args.num_proc}.")
-
-
-def pair_settings(args: argparse.Namespace):
-    from hcp_mer.model.motion_hcp_mer import MotionSettings
-    from hcp_mer.motion.face import FaceSettings
-    from hcp_mer.motion.pair import PairSettings
-
-    chosen = {"alpha": args.alpha, "register": args.register, "mask_eyes": args.mask_eyes}
-    motion = MotionSettings(**{key: value for key, value in chosen.items() if value is not None})
-    face = FaceSettings(args.face or "none", args.face_weights, args.centre_crop)
-    return PairSettings(image_size=args.image_size, motion=motion, face=face)
 
 
 def prepare(reading, settings, args: argparse.Namespace) -> None:

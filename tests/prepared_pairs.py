@@ -11,7 +11,7 @@ from tests.foreign_pairs import write_foreign_pairs
 SETTINGS = {
     "image_size": 32,
     "motion": {"alpha": 8.0, "max_displacement_px": 10.0},
-    "estimator": "refined_lk",
+    "estimator": "lucas_kanade",
     "magnifier": "lagrangian",
 }
 

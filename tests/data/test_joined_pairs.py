@@ -52,7 +52,7 @@ def test_optional_columns_are_empty_where_a_source_lacks_them(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"estimator": "farneback"}, "estimator is refined_lk in {one} and farneback in {two}"),
+        ({"estimator": "farneback"}, "estimator is lucas_kanade in {one} and farneback in {two}"),
         ({"image_size": 64}, "image_size is 32 in {one} and 64 in {two}"),
         (
             {"motion": {"alpha": 4.0, "max_displacement_px": 10.0}},

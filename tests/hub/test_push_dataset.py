@@ -339,7 +339,7 @@ def test_the_card_counts_clips_by_emotion_corpus_and_subject():
     for row in ("fear | 1 | 0", "joy | 2 | 1", "**all** | 3 | 1", "subjects | 2 | 1", "a/1 | 2"):
         assert f"| {row} |" in lines
     assert "4 clips of 3 subjects" in text
-    assert "Onset and apex at 64×64 px; flow by `refined_lk`" in text
+    assert "Onset and apex at 64×64 px; flow by `lucas_kanade`" in text
     assert "apex of 3 clips was spotted" in text
     assert "revision=" not in text
 

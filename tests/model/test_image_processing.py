@@ -240,7 +240,7 @@ def test_an_image_at_a_url_is_read_and_a_bad_url_named(noise, tmp_path, monkeypa
 
 def test_motion_that_does_not_travel_is_refused():
     processor = HcpMerImageProcessor(image_size=8, magnifier="magnet")
-    with pytest.raises(ValueError, match=r"method \(flow refined_lk, magnification magnet\)"):
+    with pytest.raises(ValueError, match=r"method \(flow lucas_kanade, magnification magnet\)"):
         processor(onset=picture(1, 64), apex=picture(1, 64))
     assert processor(flow=picture(1))["flow_pixel_values"].shape == (1, 3, 8, 8)
 
@@ -279,7 +279,7 @@ def test_settings_travel_in_the_processors_config(noise, tmp_path):
         ({"image_std": [0.5, 0.5, 0]}, r"image_std must be positive; got \[0\.5, 0\.5, 0\]"),
         ({"resample": 9}, "resample must be a PIL filter, 0 to 5 .*; got 9"),
         ({"image_sise": 224}, "no setting 'image_sise'. Did you mean image_size"),
-        ({"do_normalize": False}, "no setting 'do_normalize'. It has estimator, image_mean"),
+        ({"do_normalize": False}, "no setting 'do_normalize'. It has estimator, estimator_weights, image_mean"),
     ],
 )
 def test_wrong_settings_are_named_in_one_line(settings, message, tmp_path):

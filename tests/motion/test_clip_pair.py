@@ -82,7 +82,7 @@ def test_settings_choose_magnification_estimator_and_magnifier(clip):
         for settings in (
             SETTINGS,
             none,
-            PairSettings(128, estimator="dis_medium"),
+            PairSettings(128, estimator="dis"),
             PairSettings(128, magnifier="eulerian"),
         )
     ]
@@ -141,9 +141,13 @@ def test_settings_are_plain_values_in_a_recipe():
             "flow_floor_px": 0.25,
             "register": False,
             "mask_eyes": False,
+            "flow_encoding": "uv_strain",
+            "flow_scale_px": None,
         },
-        "estimator": "refined_lk",
+        "estimator": "lucas_kanade",
         "magnifier": "lagrangian",
+        "estimator_weights": None,
+        "magnifier_weights": None,
         "face": {"detector": "none", "weights": None, "centre_crop": False},
     }
 
@@ -152,7 +156,7 @@ def test_settings_are_plain_values_in_a_recipe():
     ("settings", "message"),
     [
         ({"image_size": 31}, "image_size must be at least 32 px, got 31"),
-        ({"estimator": "dis"}, "flow estimator must be one of .* Did you mean 'dis_medium'"),
+        ({"estimator": "lukas"}, "flow estimator must be one of .* Did you mean 'lucas_kanade'"),
         ({"magnifier": "euler"}, "magnifier must be one of .* Did you mean 'eulerian'"),
         ({"motion": MotionSettings(mask_eyes=True)}, "mask_eyes needs a face detector"),
         (

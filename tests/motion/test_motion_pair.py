@@ -13,7 +13,7 @@ from hcp_mer.model.flow_hcp_mer import estimate_flow
 from hcp_mer.model.flow_image_hcp_mer import flow_to_image
 from hcp_mer.model.frames_hcp_mer import resize_frame
 from hcp_mer.model.magnification_hcp_mer import limited_alpha, magnify
-from hcp_mer.model.motion_hcp_mer import MotionSettings, mask_flow, motion_pair
+from hcp_mer.model.motion_hcp_mer import MotionSettings, mask_flow, motion_pair, motion_pairs
 from hcp_mer.model.registration_hcp_mer import remove_head_motion
 
 
@@ -50,13 +50,13 @@ def test_without_registration_and_masked_eyes_a_pair_is_the_public_steps_by_hand
 
 
 def test_what_moves_beside_the_face_is_not_shown():
-    def only_the_corner_moves(onset, apex):
+    def only_the_corner_moves(onsets, apexes):
         flow_px = np.zeros((96, 96, 2), np.float32)
         flow_px[:12, :12] = (2, 2)
-        return flow_px
+        return [flow_px]
 
     frame = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
-    pair = motion_pair(frame, frame, flow_estimator=only_the_corner_moves)
+    (pair,) = motion_pairs([frame], [frame], flow_estimator=only_the_corner_moves)
     np.testing.assert_array_equal(pair.magnified, frame)
     np.testing.assert_allclose(
         pair.flow_image.astype(int), np.full((96, 96, 3), (128, 128, 0)), atol=1
@@ -88,18 +88,18 @@ def test_a_raised_brow_is_shown_where_and_as_it_moves(portrait, known):
 def test_the_displacement_limit_scales_with_the_width(width, limit_px):
     received = {}
 
-    def still_but_for_the_mouth(onset, apex):
+    def still_but_for_the_mouth(onsets, apexes):
         flow_px = np.zeros((width, width, 2), np.float32)
         middle = slice(width // 2 - 8, width // 2 + 8)
         flow_px[middle, middle] = (0, 5)
-        return flow_px
+        return [flow_px]
 
-    def remember(onset, apex, flow_px, alpha):
-        received.update(largest_px=np.linalg.norm(flow_px, axis=-1).max(), alpha=alpha)
-        return apex
+    def remember(onsets, apexes, flows_px, alphas):
+        received.update(largest_px=np.linalg.norm(flows_px[0], axis=-1).max(), alpha=alphas[0])
+        return apexes
 
     frame = np.random.default_rng(0).integers(0, 256, (width, width, 3), dtype=np.uint8)
-    motion_pair(frame, frame, flow_estimator=still_but_for_the_mouth, magnifier=remember)
+    motion_pairs([frame], [frame], flow_estimator=still_but_for_the_mouth, magnifier=remember)
     assert received["largest_px"] == pytest.approx(5, abs=0.1)
     assert (received["alpha"] - 1) * received["largest_px"] == pytest.approx(limit_px)
 
@@ -114,7 +114,8 @@ def test_settings_survive_a_config_file():
     settings = MotionSettings(alpha=5.0, mask_eyes=True)
     saved = json.loads(json.dumps(settings.to_dict()))
     lengths = {"max_displacement_px": 10.0, "flow_floor_px": 0.25}
-    assert saved == {"alpha": 5.0, **lengths, "register": False, "mask_eyes": True}
+    image = {"flow_encoding": "uv_strain", "flow_scale_px": None}
+    assert saved == {"alpha": 5.0, **lengths, "register": False, "mask_eyes": True, **image}
     assert MotionSettings(**saved) == settings
 
 
@@ -176,5 +177,5 @@ def test_motion_travels_with_numpy_and_opencv_alone():
                 files.append(node.module)
     parts = ["flow", "flow_image", "magnification", "registration", "face_regions", "frames"]
     assert set(files) == {"motion_hcp_mer", *(f"{part}_hcp_mer" for part in parts)}
-    standard = {"__future__", "collections", "dataclasses", "functools", "typing"}
+    standard = {"__future__", "collections", "dataclasses", "difflib", "functools", "typing"}
     assert outside == {*standard, "cv2", "numpy"}

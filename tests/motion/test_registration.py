@@ -6,7 +6,7 @@ import pytest
 from hcp_mer.data.synthetic.clips import ClipStyle, render_clip
 from hcp_mer.data.synthetic.identity import make_identity
 from hcp_mer.model.face_regions_hcp_mer import face_mask
-from hcp_mer.model.motion_hcp_mer import MotionSettings, motion_pair
+from hcp_mer.model.motion_hcp_mer import MotionSettings, motion_pair, motion_pairs
 from hcp_mer.model.registration_hcp_mer import register
 
 FACE = face_mask(224, 224)
@@ -27,11 +27,11 @@ def flow_of_pair(onset, apex, **switches):
     """The flow that a pair is made of: what its magnifier is given."""
     given = {}
 
-    def remember(onset, apex, flow_px, alpha):
-        given["flow_px"] = flow_px
-        return apex
+    def remember(onsets, apexes, flows_px, alphas):
+        given["flow_px"] = flows_px[0]
+        return apexes
 
-    motion_pair(onset, apex, MotionSettings(**switches), magnifier=remember)
+    motion_pairs([onset], [apex], MotionSettings(**switches), magnifier=remember)
     return given["flow_px"]
 
 

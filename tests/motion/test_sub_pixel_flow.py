@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hcp_mer.model.flow_hcp_mer import estimate_flow
-from hcp_mer.motion.flow import dis_medium
+from hcp_mer.motion.flow import estimator
 
 SEEDS = range(6)
 INNER = (slice(24, -24), slice(24, -24))
@@ -20,7 +20,7 @@ def test_a_quarter_pixel_is_found_within_a_fifteenth_and_three_times_as_well_as_
         true_px = portrait.true_flow_px(motion)
         frames = portrait.frames(motion, seed)
         refined_px.append(known.end_point_error_px(estimate_flow(*frames), true_px))
-        dis_px.append(known.end_point_error_px(dis_medium(*frames), true_px))
+        dis_px.append(known.end_point_error_px(estimator("dis")(*frames), true_px))
     assert np.mean(refined_px) <= 1 / 60
     assert np.mean(refined_px) <= np.mean(dis_px) / 3
 

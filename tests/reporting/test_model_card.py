@@ -32,7 +32,7 @@ CONFIG = {
 }
 OWN_CLIP = CONFIG | {"backbone": "face-motion-clip", "save_backbone": True}
 PROCESSOR = {
-    "estimator": "refined_lk",
+    "estimator": "lucas_kanade",
     "magnifier": "lagrangian",
     "motion": {"alpha": 8.0, "max_displacement_px": 10.0},
     "motion_size": 224,

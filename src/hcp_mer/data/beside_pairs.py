@@ -10,6 +10,7 @@ import numpy as np
 from hcp_mer.data.pairs import MANIFEST
 from hcp_mer.data.records import CorpusReading
 from hcp_mer.motion.contact_sheet import contact_sheet
+from hcp_mer.motion.pair import PairSettings
 
 if TYPE_CHECKING:
     import datasets
@@ -36,7 +37,9 @@ def work_in_words(rows: datasets.Dataset) -> str:
     )
 
 
-def card_of(reading: CorpusReading, num_pairs: int, num_spotted: int) -> str:
+def card_of(
+    reading: CorpusReading, num_pairs: int, num_spotted: int, settings: PairSettings
+) -> str:
     """README.md of the folder, with the front matter by which `datasets` finds the parquet."""
     names = ", ".join(sorted({record.dataset for record in reading.records}))
     licence = (
@@ -44,6 +47,7 @@ def card_of(reading: CorpusReading, num_pairs: int, num_spotted: int) -> str:
         if names == "procedural"
         else "The corpus is licensed: do not share these pairs unless its licence lets you."
     )
+    made = settings.to_dict()
     return f"""---
 configs:
 - config_name: default
@@ -52,9 +56,17 @@ configs:
 # Micro-expression pairs from {names}
 
 {num_pairs} clips, each with its motion-magnified apex frame, its onset→apex optical flow as an
-image (u, v, optical strain) and its annotation; the apex of {num_spotted} was spotted, the others
-are as annotated. Made by `scripts/prepare_dataset.py`; settings in `{MANIFEST}`, clips that were
-left out in `problems.json`.
+image and its annotation; the apex of {num_spotted} was spotted, the others are as annotated.
+Magnified by {_method(made["magnifier"], made["magnifier_weights"])}, flow by
+{_method(made["estimator"], made["estimator_weights"])}, shown as `{settings.motion.flow_encoding}`.
+Made by `scripts/prepare_dataset.py`; settings in `{MANIFEST}`, clips that were left out in
+`problems.json`.
 
 {licence}
 """
+
+
+def _method(name: str, weights: dict | None) -> str:
+    if weights is None:
+        return f"`{name}`"
+    return f"`{name}` ({weights['variant']}, `{weights['file']}`, sha256 {weights['sha256'][:12]}…)"

@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from hcp_mer.data.beside_pairs import card_of, work_in_words, write_sheet
 from hcp_mer.data.check import CHECK
-from hcp_mer.data.pair_rows import make_row
+from hcp_mer.data.pair_rows import make_rows
 from hcp_mer.data.pairs import MANIFEST, read_manifest
 from hcp_mer.data.records import ClipRecord, CorpusReading, Problem
 from hcp_mer.errors import UserError
@@ -31,7 +32,7 @@ NO_FACE_SHEET = "no_face_found.png"
 ALIGNED_SHEET = "aligned_faces.png"  # crosses where every subject's eyes must be
 APEX_PLOTS = "apex_plots"
 _BUILDING = ".building"
-_FORMAT = 2  # of the pairs; a change makes every prepared folder be prepared again
+_FORMAT = 3  # of the pairs; a change makes every prepared folder be prepared again
 _PART_CLIPS = 32  # what a stopped preparation loses at most
 _SHARD_CLIPS = 1000
 # Of a row while it is made; what is written has none of them.
@@ -91,9 +92,11 @@ class MicroExpressionPairs(datasets.GeneratorBasedBuilder):
 
     def _generate_examples(self, records: list[ClipRecord]) -> Iterator[tuple[str, dict]]:
         cv2.setNumThreads(1)  # processes are the parallelism; threads would only fight over cores
-        for record in records:
-            key = f"{record.dataset}/{record.subject}/{record.clip_id}"
-            yield key, make_row(record, self.config.settings, self.config.plots)
+        settings, waiting = self.config.settings, iter(records)
+        batch = max(method.batch for method in settings.methods())
+        while clips := list(islice(waiting, batch)):
+            for record, row in zip(clips, make_rows(clips, settings, self.config.plots)):
+                yield f"{record.dataset}/{record.subject}/{record.clip_id}", row
 
 
 @dataclass(frozen=True)
@@ -132,13 +135,17 @@ def prepare_pairs(
     A folder that already holds the same pairs is left as it is; a preparation that was stopped
     goes on where it was. The manifest is written last.
 
-    Args: apex_plots: draw the energy curve of every clip whose apex is spotted, in a folder beside.
+    Args:
+        num_proc: processes; networks are given their clips in batches by a single one.
+        apex_plots: draw the energy curve of every clip whose apex is spotted, in a folder beside.
     Raises:
-        UserError: no clip is usable, faces are to be found first, or `output_dir` holds something
-            else.
+        UserError: no clip is usable, faces are to be found first, weights are another network's,
+            or `output_dir` holds something else.
     """
     settings = settings or PairSettings()
     _check_usable(reading, settings)
+    if any(method.needs_weights for method in settings.methods()):
+        num_proc = 1  # a GPU is not shared, and on a CPU the network itself uses all cores
     folder = Path(output_dir)
     plots = folder / APEX_PLOTS if apex_plots else None
     if plots:
@@ -165,7 +172,7 @@ def prepare_pairs(
     _write_parquet(table, folder / "data")
     num_spotted = list(table["apex_source"]).count("spotted")
     write_json(folder / PROBLEMS, [problem.to_dict() for problem in problems])
-    write_whole(folder / "README.md", card_of(reading, len(table), num_spotted))
+    write_whole(folder / "README.md", card_of(reading, len(table), num_spotted, settings))
     manifest = {
         "fingerprint": fingerprint,
         "num_pairs": len(table),

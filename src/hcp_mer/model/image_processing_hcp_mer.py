@@ -36,6 +36,8 @@ class HcpMerImagesKwargs(ImagesKwargs, total=False):
     motion: dict
     estimator: str
     magnifier: str
+    estimator_weights: dict | None
+    magnifier_weights: dict | None
 
 
 class HcpMerImageProcessor(BaseImageProcessor):
@@ -49,6 +51,7 @@ class HcpMerImageProcessor(BaseImageProcessor):
         motion: the fields of MotionSettings (registration, magnification, encoding of flow).
         estimator, magnifier: what made the pairs that trained the model. Only the defaults travel
             with a checkpoint; after others, `onset=, apex=` is refused and pairs must be given.
+        estimator_weights, magnifier_weights: of networks, their variant, file and sha256.
     Raises:
         ValueError: a setting that does not exist, or a value out of range.
     """
@@ -65,8 +68,10 @@ class HcpMerImageProcessor(BaseImageProcessor):
         resample: int = 3,
         motion_size: int = 224,
         motion: dict | None = None,
-        estimator: str = "refined_lk",
+        estimator: str = "lucas_kanade",
         magnifier: str = "lagrangian",
+        estimator_weights: dict | None = None,
+        magnifier_weights: dict | None = None,
         **kwargs,
     ):
         _refuse_unknown(kwargs)
@@ -82,6 +87,8 @@ class HcpMerImageProcessor(BaseImageProcessor):
         self.motion_size = _whole("motion_size", motion_size, SMALLEST_SIDE_PX)
         self.motion = _motion_settings(motion).to_dict()
         self.estimator, self.magnifier = estimator, magnifier
+        self.estimator_weights = _weights("estimator_weights", estimator_weights)
+        self.magnifier_weights = _weights("magnifier_weights", magnifier_weights)
 
     def __call__(
         self,
@@ -140,11 +147,12 @@ class HcpMerImageProcessor(BaseImageProcessor):
         return {names[view]: as_rgb(image, name) for view, (image, name) in clip.items()}
 
     def _pair(self, clip: dict[str, tuple]) -> tuple[np.ndarray, np.ndarray]:
-        if (self.estimator, self.magnifier) != ("refined_lk", "lagrangian"):
+        if (self.estimator, self.magnifier) != ("lucas_kanade", "lagrangian"):
             raise ValueError(
-                f"this model was trained on pairs made by another method (flow {self.estimator}, "
-                f"magnification {self.magnifier}), which does not travel with it: make pairs the "
-                "same way and give magnified= and flow=."
+                "this model was trained on pairs made by another method (flow "
+                f"{_method(self.estimator, self.estimator_weights)}, magnification "
+                f"{_method(self.magnifier, self.magnifier_weights)}), which does not travel with "
+                "it: make pairs the same way and give magnified= and flow=."
             )
         (onset, onset_name), (apex, apex_name) = clip["onset"], clip["apex"]
         frames = {onset_name: as_rgb(onset, onset_name), apex_name: as_rgb(apex, apex_name)}
@@ -290,20 +298,41 @@ def _refuse_unknown(settings: dict) -> None:
             raise ValueError(f"HcpMerImageProcessor has no setting {name!r}. {hint}")
 
 
+# What a config meant that was written before MotionSettings had this setting.
+BEFORE = {
+    "register": False,
+    "mask_eyes": False,
+    "flow_encoding": "uv_strain",
+    "flow_scale_px": None,
+}
+
+
 def _motion_settings(motion: dict | None) -> MotionSettings:
-    """MotionSettings; a switch that a given `motion` lacks is off: it is older than the switch."""
+    """MotionSettings; one that a given `motion` lacks is what it was before it could be chosen."""
     if motion is None:
         return MotionSettings()
     known = {field.name: field.default for field in fields(MotionSettings)}
-    switches = [name for name, default in known.items() if isinstance(default, bool)]
     if not isinstance(motion, dict) or not motion.keys() <= known.keys():
         raise ValueError(f"motion may have the settings {', '.join(known)}; got {motion!r}.")
     for name, value in motion.items():
-        if name in switches:
-            continue  # MotionSettings itself takes nothing but a bool
+        if name in BEFORE and (name != "flow_scale_px" or value is None):
+            continue  # MotionSettings itself knows what these may be
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError(f"motion's {name} must be a number; got {value!r}.")
-    return MotionSettings(**{**dict.fromkeys(switches, False), **motion})
+    return MotionSettings(**{**BEFORE, **motion})
+
+
+def _weights(name: str, record: dict | None) -> dict | None:
+    if record is not None and not (
+        isinstance(record, dict) and {"file", "sha256"} <= record.keys()
+    ):
+        raise ValueError(f"{name} must say variant, file and sha256, or be None; got {record!r}.")
+    return record
+
+
+def _method(name: str, weights: dict | None) -> str:
+    """A method and its weights, in words."""
+    return f"{name} ({weights['file']}, sha256 {weights['sha256'][:12]}…)" if weights else name
 
 
 def _whole(name: str, value: int, least: int) -> int:

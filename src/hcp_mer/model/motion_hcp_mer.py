@@ -1,7 +1,7 @@
 """Onset and apex in, magnified apex and flow image out: the model's two views of a clip.
 
 The paper takes its motion-magnified apex from MagNet and its flow from FlowNet (§3.2); both need
-weights. These are the defaults that need none, made for motion far below a pixel: a refined
+weights. These are the defaults that need none, made for motion far below a pixel: a regularised
 Lucas–Kanade flow and a Lagrangian magnification. The file travels with every checkpoint, so that
 training and inference prepare a clip by the very same code, `motion_pair`.
 
@@ -11,7 +11,7 @@ the right and y down, on the onset's grid: onset(x) = apex(x + u(x)).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from .face_regions_hcp_mer import eye_mask, face_mask
 from .flow_hcp_mer import estimate_flow
-from .flow_image_hcp_mer import flow_to_image
+from .flow_image_hcp_mer import check_encoding, flow_to_image
 from .frames_hcp_mer import (
     REFERENCE_WIDTH_PX,
     check_alpha,
@@ -40,8 +40,10 @@ class MotionSettings:
     most that magnification may add, the factor gives way to it; `flow_floor_px`, least scale of
     the flow image, so that noise is not stretched into motion; `register`, whether the apex is
     moved onto the onset before flow is measured; `mask_eyes`, whether movements at the eyes
-    (EYE_SHARES; aligned faces only) count as blinks and are left out.
-    Raises ValueError for alpha < 1, lengths that are not positive and switches that are no bool.
+    (EYE_SHARES; aligned faces only) count as blinks and are left out; `flow_encoding`, see
+    `flow_to_image`; `flow_scale_px`, one scale for all flow images in place of each clip's own.
+    Raises ValueError for alpha < 1, lengths that are not positive, switches that are no bool and
+    an unknown encoding.
     """
 
     alpha: float = 8.0
@@ -49,6 +51,8 @@ class MotionSettings:
     flow_floor_px: float = 0.25
     register: bool = False
     mask_eyes: bool = False
+    flow_encoding: str = "uv_strain"
+    flow_scale_px: float | None = None
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
@@ -56,8 +60,11 @@ class MotionSettings:
         check_positive("flow_floor_px", self.flow_floor_px)
         _check_switch("register", self.register)
         _check_switch("mask_eyes", self.mask_eyes)
+        check_encoding(self.flow_encoding)
+        if self.flow_scale_px is not None:
+            check_positive("flow_scale_px", self.flow_scale_px)
 
-    def to_dict(self) -> dict[str, float | bool]:
+    def to_dict(self) -> dict[str, float | bool | str | None]:
         """The settings as plain values, for a config file."""
         return asdict(self)
 
@@ -66,44 +73,82 @@ class MotionPair(NamedTuple):
     """The model's two views of a clip, each uint8 (H, W, 3), and the second one's scale."""
 
     magnified: np.ndarray  # the apex, RGB
-    flow_image: np.ndarray  # u, v and strain, see flow_to_image
+    flow_image: np.ndarray  # see flow_to_image
     flow_scale_px: float  # the displacement at level 255
 
 
-FlowEstimator = Callable[[np.ndarray, np.ndarray], np.ndarray]
-Magnifier = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
+Frames = Sequence[np.ndarray]
+FlowEstimator = Callable[[Frames, Frames], Sequence[np.ndarray]]
+Magnifier = Callable[[Frames, Frames, Sequence[np.ndarray], Sequence[float]], Frames]
 
 
 def motion_pair(
-    onset: np.ndarray,
-    apex: np.ndarray,
+    onset: np.ndarray, apex: np.ndarray, settings: MotionSettings | None = None
+) -> MotionPair:
+    """`motion_pairs` of one clip by the defaults: what inference does with a raw clip."""
+    return motion_pairs([onset], [apex], settings)[0]
+
+
+def motion_pairs(
+    onsets: Frames,
+    apexes: Frames,
     settings: MotionSettings | None = None,
     *,
     flow_estimator: FlowEstimator | None = None,
     magnifier: Magnifier | None = None,
-) -> MotionPair:
+) -> list[MotionPair]:
     """The composition used in training and inference alike: flow, head motion out, both views.
 
     Where `register` finds no movement of the head, the apex is taken as it is.
-    Args: onset and apex, uint8 RGB of one size; `flow_estimator(onset, apex)` and
-    `magnifier(onset, apex, flow_px, alpha)` replace the defaults, for example by networks.
+    Args: onset and apex of each clip, uint8 RGB of one size; `flow_estimator(onsets, apexes)` and
+    `magnifier(onsets, apexes, flows_px, alphas)` replace the defaults, for example by networks,
+    which are faster on many at once.
     Raises ValueError for frames that `estimate_flow` refuses.
     """
     settings = settings or MotionSettings()
-    check_trackable(onset, apex)
+    for onset, apex in zip(onsets, apexes, strict=True):
+        check_trackable(onset, apex)
+    masks = [_counted(onset, settings) for onset in onsets]
+    prepared = [_prepare_apex(*clip, settings) for clip in zip(onsets, apexes, masks, strict=True)]
+    apexes, tracked = [apex for apex, _ in prepared], [tracked for _, tracked in prepared]
+    flows_px = [
+        mask_flow(remove_head_motion(raw_px, mask), mask)
+        for raw_px, mask in zip((flow_estimator or _flows)(onsets, tracked), masks, strict=True)
+    ]
+    alphas = [_alpha(flow_px, settings) for flow_px in flows_px]
+    magnified = (magnifier or _magnified)(onsets, apexes, flows_px, alphas)
+    return [
+        MotionPair(view, *_flow_image(flow_px, settings))
+        for view, flow_px in zip(magnified, flows_px, strict=True)
+    ]
+
+
+def _flows(onsets: Frames, apexes: Frames) -> list[np.ndarray]:
+    return [estimate_flow(*clip) for clip in zip(onsets, apexes, strict=True)]
+
+
+def _magnified(
+    onsets: Frames, apexes: Frames, flows_px: Sequence[np.ndarray], alphas: Sequence[float]
+) -> list[np.ndarray]:
+    return [magnify(*clip) for clip in zip(apexes, flows_px, alphas, strict=True)]
+
+
+def _counted(onset: np.ndarray, settings: MotionSettings) -> np.ndarray:
+    """(H, W), 1 where movements count: on the face, and not at the eyes if these are masked."""
     height, width = onset.shape[:2]
     mask = face_mask(height, width)
-    if settings.mask_eyes:
-        mask = mask * (1 - eye_mask(height, width))
-    apex, tracked = _prepare_apex(onset, apex, mask, settings)
-    raw_flow_px = (flow_estimator or estimate_flow)(onset, tracked)
-    flow_px = mask_flow(remove_head_motion(raw_flow_px, mask), mask)
+    return mask * (1 - eye_mask(height, width)) if settings.mask_eyes else mask
 
-    px = width / REFERENCE_WIDTH_PX
-    alpha = limited_alpha(flow_px, settings.alpha, settings.max_displacement_px * px)
-    magnifier = magnifier or (lambda _onset, *rest: magnify(*rest))
-    magnified = magnifier(onset, apex, flow_px, alpha)
-    return MotionPair(magnified, *flow_to_image(flow_px, settings.flow_floor_px * px))
+
+def _alpha(flow_px: np.ndarray, settings: MotionSettings) -> float:
+    px = flow_px.shape[1] / REFERENCE_WIDTH_PX
+    return limited_alpha(flow_px, settings.alpha, settings.max_displacement_px * px)
+
+
+def _flow_image(flow_px: np.ndarray, settings: MotionSettings) -> tuple[np.ndarray, float]:
+    px = flow_px.shape[1] / REFERENCE_WIDTH_PX
+    scale_px = None if settings.flow_scale_px is None else settings.flow_scale_px * px
+    return flow_to_image(flow_px, settings.flow_floor_px * px, settings.flow_encoding, scale_px)
 
 
 def _prepare_apex(

@@ -15,8 +15,8 @@ import numpy as np
 from hcp_mer.errors import UserError
 from hcp_mer.motion.alignment import Face, centre_transform, face_transform
 from hcp_mer.motion.face_detectors import DETECTORS, detector
-from hcp_mer.motion.flow import chosen
 from hcp_mer.motion.frames import FrameError
+from hcp_mer.motion.methods import chosen
 
 NONE, GIVEN = "none", "given"
 CROPPED_ALREADY, CENTRE_CROP = "cropped already", "centre crop"

@@ -17,7 +17,7 @@ import numpy as np
 from hcp_mer.errors import UserError
 from hcp_mer.motion.alignment import Face
 from hcp_mer.motion.cascade import Cascade
-from hcp_mer.motion.flow import chosen
+from hcp_mer.motion.methods import chosen
 
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
 

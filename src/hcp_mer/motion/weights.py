@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -89,9 +88,3 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], kind: str) -> nn.Mod
         )
     network.load_state_dict(weights, assign=True)
     return network.eval().requires_grad_(False)
-
-
-def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file's contents, in hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

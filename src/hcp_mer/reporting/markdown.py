@@ -15,17 +15,21 @@ def render(template: str, **content: Any) -> str:
         UserError: jinja2, of the "report" extra, is absent.
     """
     try:
-        from jinja2 import Environment, StrictUndefined
+        from jinja2 import Environment, FunctionLoader, StrictUndefined
     except ModuleNotFoundError as error:
         raise UserError(
             'cards are written with jinja2, which is absent: pip install "hcp_mer[report]"'
         ) from error
-    text = (files("hcp_mer.reporting") / "templates" / template).read_text(encoding="utf-8")
+    templates = files("hcp_mer.reporting") / "templates"
     environment = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        loader=FunctionLoader(lambda name: (templates / name).read_text(encoding="utf-8")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters["cell"] = _cell
-    return environment.from_string(text).render(**content)
+    return environment.get_template(template).render(**content)
 
 
 def _cell(text: object) -> str:

@@ -65,7 +65,9 @@ def build_processor(
     own = json.loads(Path(found).read_text()) if found else {}
     made_by = {"estimator": "unknown", "magnifier": "unknown"}  # pairs that somebody else made
     if pair_settings:
+        weights = ("estimator_weights", "magnifier_weights")  # older pairs have none
         made_by = {key: pair_settings[key] for key in made_by}
+        made_by |= {key: pair_settings.get(key) for key in weights}
         made_by |= {"motion_size": pair_settings["image_size"], "motion": pair_settings["motion"]}
     return HcpMerImageProcessor(
         image_size=model.config.clip_config.vision_config.image_size,
