@@ -16,7 +16,7 @@ from hcp_mer.data import builders
 from hcp_mer.data.builders import ALIGNED_SHEET, NO_FACE_SHEET, PROBLEMS, prepare_pairs
 from hcp_mer.data.casme2 import read_casme2
 from hcp_mer.data.check import check_corpus
-from hcp_mer.data.pair_rows import make_row
+from hcp_mer.data.pair_rows import make_rows
 from hcp_mer.data.pairs import load_pairs
 from hcp_mer.data.synthetic.corpus import write_corpus
 from hcp_mer.errors import UserError
@@ -139,15 +139,15 @@ def test_a_stopped_preparation_goes_on_where_it_was(reading, tmp_path, monkeypat
     monkeypatch.setattr(builders, "_PART_CLIPS", 2)
     made = []
 
-    def counted(record, settings, plots):
+    def counted(records, settings, plots):
         if len(made) == 5:
             raise KeyboardInterrupt
-        made.append(record.clip_id)
-        return make_row(record, settings)
+        made.extend(record.clip_id for record in records)
+        return make_rows(records, settings)
 
     folder = tmp_path / "pairs"
     with monkeypatch.context() as patch:
-        patch.setattr(builders, "make_row", counted)
+        patch.setattr(builders, "make_rows", counted)
         with pytest.raises(KeyboardInterrupt):
             prepare_pairs(reading, folder, SETTINGS)
         first, made[:] = list(made), []

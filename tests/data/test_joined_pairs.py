@@ -55,6 +55,10 @@ def test_optional_columns_are_empty_where_a_source_lacks_them(tmp_path):
         ({"estimator": "farneback"}, "estimator is lucas_kanade in {one} and farneback in {two}"),
         ({"image_size": 64}, "image_size is 32 in {one} and 64 in {two}"),
         (
+            {"estimator_weights": {"sha256": "02"}},
+            "estimator_weights.sha256 is not recorded in {one} and 02 in {two}",
+        ),
+        (
             {"motion": {"alpha": 4.0, "max_displacement_px": 10.0}},
             "motion.alpha is 8.0 in {one} and 4.0 in {two}",
         ),

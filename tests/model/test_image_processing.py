@@ -239,10 +239,25 @@ def test_an_image_at_a_url_is_read_and_a_bad_url_named(noise, tmp_path, monkeypa
 
 
 def test_motion_that_does_not_travel_is_refused():
-    processor = HcpMerImageProcessor(image_size=8, magnifier="magnet")
-    with pytest.raises(ValueError, match=r"method \(flow lucas_kanade, magnification magnet\)"):
+    weights = {"variant": "official", "file": "magnet.pth", "sha256": "0123456789abcdef"}
+    processor = HcpMerImageProcessor(image_size=8, magnifier="magnet", magnifier_weights=weights)
+    method = r"flow lucas_kanade, magnification magnet \(magnet.pth, sha256 0123456789ab…\)"
+    with pytest.raises(ValueError, match=method):
         processor(onset=picture(1, 64), apex=picture(1, 64))
     assert processor(flow=picture(1))["flow_pixel_values"].shape == (1, 3, 8, 8)
+
+
+def test_a_config_older_than_the_encodings_means_the_one_there_was(tmp_path):
+    HcpMerImageProcessor(motion={"flow_encoding": "hsv", "flow_scale_px": 0.5}).save_pretrained(
+        tmp_path
+    )
+    path = tmp_path / "preprocessor_config.json"
+    config = json.loads(path.read_text())
+    assert (config["motion"]["flow_encoding"], config["motion"]["flow_scale_px"]) == ("hsv", 0.5)
+    del config["motion"]["flow_encoding"], config["motion"]["flow_scale_px"]
+    path.write_text(json.dumps(config))
+    older = HcpMerImageProcessor.from_pretrained(tmp_path).motion
+    assert (older["flow_encoding"], older["flow_scale_px"]) == ("uv_strain", None)
 
 
 def test_settings_travel_in_the_processors_config(noise, tmp_path):
@@ -279,7 +294,10 @@ def test_settings_travel_in_the_processors_config(noise, tmp_path):
         ({"image_std": [0.5, 0.5, 0]}, r"image_std must be positive; got \[0\.5, 0\.5, 0\]"),
         ({"resample": 9}, "resample must be a PIL filter, 0 to 5 .*; got 9"),
         ({"image_sise": 224}, "no setting 'image_sise'. Did you mean image_size"),
-        ({"do_normalize": False}, "no setting 'do_normalize'. It has estimator, estimator_weights, image_mean"),
+        (
+            {"do_normalize": False},
+            "no setting 'do_normalize'. It has estimator, estimator_weights, image_mean",
+        ),
     ],
 )
 def test_wrong_settings_are_named_in_one_line(settings, message, tmp_path):

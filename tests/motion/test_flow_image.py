@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hcp_mer.model.flow_image_hcp_mer import flip_flow_image, flow_to_image
+from hcp_mer.model.flow_image_hcp_mer import ENCODINGS, flip_flow_image, flow_to_image
 
 
 def uniform(dx_px: float, dy_px: float) -> np.ndarray:
@@ -60,6 +60,34 @@ def test_one_wild_pixel_saturates_and_does_not_set_the_scale():
     np.testing.assert_array_equal(image[20, 20, :2], (1, 255))
 
 
+def test_a_fixed_scale_is_kept_and_what_exceeds_it_saturates():
+    image, scale_px = flow_to_image(uniform(0.5, -3.0), 0.25, scale_px=2.0)
+    assert scale_px == 2.0
+    np.testing.assert_array_equal(image[3, 4], (160, 1, 0))  # 128 + 127 · 0.25, and saturated
+
+
+@pytest.mark.parametrize(
+    ("dx_px", "dy_px", "levels"),
+    [(0, 0, (128, 128, 0)), (0.3, -0.4, (204, 26, 255)), (3, 4, (255, 255, 255))],
+)
+def test_magnitude_stands_in_the_third_channel(dx_px, dy_px, levels):
+    image, _ = flow_to_image(uniform(dx_px, dy_px), 0.25, "uv_magnitude", scale_px=0.5)
+    np.testing.assert_array_equal(image[3, 4], levels)
+
+
+@pytest.mark.parametrize("degrees", [0, 60, 90, 200, 315])
+def test_in_hsv_the_hue_is_the_direction_and_brightness_the_length(degrees):
+    from matplotlib.colors import hsv_to_rgb
+
+    angle = np.deg2rad(degrees)
+    flow_px = uniform(0.3 * np.cos(angle), 0.3 * np.sin(angle))
+    image, _ = flow_to_image(flow_px, 0.25, "hsv", scale_px=0.5)
+    expected = 255 * hsv_to_rgb((degrees / 360, 1.0, 0.6))
+    np.testing.assert_allclose(image[3, 4], expected, atol=1)
+    still, _ = flow_to_image(uniform(0, 0), 0.25, "hsv")
+    np.testing.assert_array_equal(still, 0)
+
+
 @pytest.fixture
 def smooth_flow_px() -> np.ndarray:
     rows, columns = np.mgrid[0:60, 0:70] / 10
@@ -68,13 +96,15 @@ def smooth_flow_px() -> np.ndarray:
     )
 
 
-def test_flipping_the_image_is_flipping_the_face(smooth_flow_px):
-    image, _ = flow_to_image(smooth_flow_px, 0.25)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_flipping_the_image_is_flipping_the_face(smooth_flow_px, encoding):
+    image, _ = flow_to_image(smooth_flow_px, 0.25, encoding)
     mirrored_px = smooth_flow_px[:, ::-1] * np.float32([-1, 1])
-    expected, _ = flow_to_image(np.ascontiguousarray(mirrored_px), 0.25)
-    difference = flip_flow_image(image).astype(int) - expected
+    expected, _ = flow_to_image(np.ascontiguousarray(mirrored_px), 0.25, encoding)
+    difference = flip_flow_image(image, encoding).astype(int) - expected
     assert np.abs(difference).max() <= 1
-    np.testing.assert_array_equal(difference[..., :2], 0)
+    if encoding != "hsv":
+        np.testing.assert_array_equal(difference[..., :2], 0)
 
 
 def test_flipping_twice_changes_nothing(smooth_flow_px):
@@ -102,5 +132,11 @@ def test_what_is_no_flow_is_refused():
         flow_to_image(np.full((8, 8, 2), np.inf, np.float32), 0.25)
     with pytest.raises(ValueError, match="floor_px must be more than 0 px, got 0"):
         flow_to_image(np.zeros((8, 8, 2), np.float32), 0)
+    with pytest.raises(ValueError, match="scale_px must be more than 0 px, got -1"):
+        flow_to_image(np.zeros((8, 8, 2), np.float32), 0.25, scale_px=-1)
+    with pytest.raises(ValueError, match=r"one of uv_strain, uv_magnitude, hsv.*mean 'uv_strain'"):
+        flow_to_image(np.zeros((8, 8, 2), np.float32), 0.25, "uv_strian")
+    with pytest.raises(ValueError, match=r"flow_encoding must be one of .*, got 'rgb'"):
+        flip_flow_image(np.zeros((8, 8, 3), np.uint8), "rgb")
     with pytest.raises(ValueError, match="image must be a uint8 array, got float64"):
         flip_flow_image(np.zeros((8, 8, 3)))

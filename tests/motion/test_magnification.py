@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from hcp_mer.errors import UserError
 from hcp_mer.model.flow_hcp_mer import estimate_flow
 from hcp_mer.model.magnification_hcp_mer import limited_alpha, magnify
 from hcp_mer.motion.magnify import magnifier
@@ -83,8 +82,3 @@ def test_misfits_are_refused():
         magnifier("eulerian")(frame[:30], frame, flow_px, 2.0)
     with pytest.raises(ValueError, match="max_displacement_px must be more than 0 px, got 0"):
         limited_alpha(flow_px, 2.0, 0)
-
-
-def test_an_unknown_magnifier_is_answered_with_the_closest():
-    with pytest.raises(UserError, match=r"got 'lagrange'\. Did you mean 'lagrangian'"):
-        magnifier("lagrange")

@@ -22,7 +22,7 @@ _VIEWS = ("magnified", "flow", "onset_frame")
 _TEXTS = ("emotion", "subject", "dataset", "clip_id", "apex_source")
 _NUMBERS = {"onset": "int32", "apex": "int32", "offset": "int32", "flow_scale_px": "float32"}
 # Corpora are recorded and cropped differently; once found, all faces lie alike.
-_MAY_DIFFER = ("face",)
+_MAY_DIFFER = ("face", "file")  # the file of weights: their hash must agree, not their name
 
 
 def joined(parts: Sequence[Pairs]) -> Pairs:
@@ -146,7 +146,10 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     flat = {}
     for key, value in settings.items():
         if isinstance(value, dict) and key not in _MAY_DIFFER:
-            flat |= {f"{key}.{inner}": own for inner, own in value.items()}
+            own = {
+                f"{key}.{inner}": own for inner, own in value.items() if inner not in _MAY_DIFFER
+            }
+            flat |= own
         elif key not in _MAY_DIFFER:
             flat[key] = value
     return flat
