@@ -1,12 +1,15 @@
-r"""Measure, side by side: LOSO training, motion preparation, inference.
+r"""Measure, side by side: LOSO training, motion preparation, inference, flow, magnification.
 
     python scripts/benchmark.py loso --json out.json     # 3 to 4 minutes at ViT-B/32 size
     python scripts/benchmark.py loso --steps 2           # a minute
+    python scripts/benchmark.py flow --json flow.json --plot flow.png         # 4 minutes
+    python scripts/benchmark.py magnify --json apex.json --plot apex.png      # 2 minutes
 
 `prepare`: clips a second of the motion preparation. `inference`: a warm pipeline against two bare
-image forwards. Weights and images are random; nothing is downloaded. `loso` needs torch and
-transformers alone: on a bare machine run it from the sources, `PYTHONPATH=src python …`.
-`--debug` shows the traceback of a mistake that otherwise ends in one line.
+image forwards. `flow` and `magnify`: errors against exact warps of faces. Weights are random, or
+given; nothing is downloaded. `loso` needs torch and transformers alone: on a bare machine run it
+from the sources, `PYTHONPATH=src python …`. `--debug` shows the traceback of a mistake that
+otherwise ends in one line.
 """
 
 import argparse
@@ -22,74 +25,57 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["loso", "prepare", "inference"])
-    parser.add_argument("--classes", type=int, choices=[3, 4, 7], default=3)
-    parser.add_argument(
-        "--action_unit_sets",
-        choices=["first", "all"],
-        default="first",
-        help="loso: one componential prompt per class (the paper's equations), or the recipe's",
-    )
-    parser.add_argument("--folds", type=int, default=24, help="loso: trained side by side")
-    parser.add_argument("--steps", type=int, help="timed steps or rounds, at most")
-    parser.add_argument("--device", default="cpu", help="loso: cpu or cuda")
-    parser.add_argument("--json", type=Path, help="file to write the result to")
+    from hcp_mer.benchmark.measures import flow, inference, loso, magnify, prepare
+
+    whats = parser.add_subparsers(dest="what", required=True, metavar="what")
+    for measure in (loso, prepare, inference, flow, magnify):
+        what = whats.add_parser(measure.__name__, help=measure.__doc__)
+        what.set_defaults(measure=measure)
+        what.add_argument("--json", type=Path, help="file to write the result to")
+        what.add_argument("--steps", type=int, help="timed steps or rounds, at most")
+        if measure in (loso, inference):
+            what.add_argument("--classes", type=int, choices=[3, 4, 7], default=3)
+        if measure in (flow, magnify):
+            network = "FlowNet 2.0" if measure is flow else "MagNet"
+            what.add_argument("--scenes", type=int, help="of each face (default: 3 or 2)")
+            what.add_argument("--weights", help=f"those of {network}, to measure it as well")
+            what.add_argument("--plot", type=Path, help="PNG to draw the result to")
+        if measure is loso:
+            what.add_argument(
+                "--action_unit_sets",
+                choices=["first", "all"],
+                default="first",
+                help="one componential prompt per class (the paper's equations), or the recipe's",
+            )
+            what.add_argument("--folds", type=int, default=24, help="trained side by side")
+            what.add_argument("--device", default="cpu", help="cpu or cuda")
     args = parser.parse_args()
-    for name in ("folds", "steps"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise UserError(f"--{name} must be at least 1; got {getattr(args, name)}.")
-    if args.json and not args.json.absolute().parent.is_dir():
-        raise UserError(f"the folder of --json {args.json} does not exist. Make it first.")
+    _check(args)
 
     from hcp_mer.benchmark.tables import show_table
+    from hcp_mer.files import write_json
 
-    measure = {"loso": loso, "prepare": prepare, "inference": inference}[args.what]
-    result, table, summary = measure(args)
-    show_table(*table)
+    result, tables, summary = args.measure(args)
+    for table in tables:
+        show_table(*table)
     print(summary)
     print(", ".join(f"{name}: {value}" for name, value in result["machine"].items()))
     if args.json:
-        from hcp_mer.files import write_json
-
         write_json(args.json, result)
 
 
-def loso(args):
-    import torch
+def _check(args) -> None:
+    given = {name: value for name, value in vars(args).items() if value is not None}
+    for name in {"folds", "steps", "scenes"} & given.keys():
+        if given[name] < 1:
+            raise UserError(f"--{name} must be at least 1; got {given[name]}.")
+    for name in {"json", "plot"} & given.keys():
+        if not given[name].absolute().parent.is_dir():
+            raise UserError(f"the folder of --{name} {given[name]} does not exist. Make it first.")
+    if "plot" in given:
+        from hcp_mer.benchmark.plots import check_can_plot
 
-    from hcp_mer.benchmark.ladder import LadderSettings, run_ladder
-    from hcp_mer.benchmark.tables import loso_table
-
-    if args.device != "cpu" and not (args.device.startswith("cuda") and torch.cuda.is_available()):
-        raise UserError(f"--device {args.device} is not there; use cpu, or cuda on a GPU machine.")
-    asked = {"steps": args.steps} if args.steps else {}
-    all_sets = args.action_unit_sets == "all"
-    settings = LadderSettings(args.classes, all_sets, args.folds, device=args.device, **asked)
-    result = run_ladder(settings)
-    used = "is used" if result["fast_linear"]["used"] else "gains nothing here and is not used"
-    summary = (
-        f"ratio_stock {result['ratio_stock']:.1f}, ratio_best {result['ratio_best']:.1f} "
-        f"({result['best']}), losses differ by {result['max_loss_difference']:.0e} at most over "
-        f"{result['compared_steps']} steps; the fast linear {used}"
-    )
-    return result, loso_table(result), summary
-
-
-def prepare(args):
-    from hcp_mer.benchmark.prepare import run_prepare
-    from hcp_mer.benchmark.tables import prepare_table
-
-    result = run_prepare(**({"rounds": args.steps} if args.steps else {}))
-    return result, prepare_table(result), f"two processes: {result['ratio']:.2f} times one"
-
-
-def inference(args):
-    from hcp_mer.benchmark.inference import run_inference
-    from hcp_mer.benchmark.tables import inference_table
-
-    result = run_inference(args.classes, **({"rounds": args.steps} if args.steps else {}))
-    summary = f"one clip of 224 px, {result['settings']['rounds']} rounds, random weights"
-    return result, inference_table(result), summary
+        check_can_plot(given["plot"])
 
 
 if __name__ == "__main__":

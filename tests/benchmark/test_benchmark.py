@@ -245,6 +245,11 @@ def test_loso_needs_torch_and_transformers_alone():
         (["loso", "--folds", "-1"], "--folds must be at least 1; got -1"),
         (["loso", "--json", "nowhere/out.json"], "nowhere/out.json does not exist"),
         (["loso", "--device", "abacus"], "--device abacus is not there"),
+        (["flow", "--scenes", "0"], "--scenes must be at least 1; got 0"),
+        (["flow", "--plot", "errors.pdf"], "name it errors.png, not errors.pdf"),
+        (["magnify", "--plot", "nowhere/x.png"], "nowhere/x.png does not exist"),
+        (["flow", "--weights", "x.pth"], "no weights of flow estimator flownet2 at x.pth"),
+        (["prepare", "--classes", "3"], "unrecognized arguments: --classes 3"),
     ],
 )
 def test_mistakes_end_in_one_line(arguments, message, monkeypatch, capsys):

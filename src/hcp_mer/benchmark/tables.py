@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+Cells = tuple[list[str], list[list[str]]]  # header and rows
 
-def loso_table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+
+def loso_table(result: dict[str, Any]) -> Cells:
     """Header and rows of `run_ladder`'s result."""
     header = ["per fold-step", "cpu ms", "min–max", "wall ms", "step", "all", "loss diff."]
     rows = [
         [
             step["name"],
-            *_milliseconds(step),
+            *milliseconds(step),
             f"{step['ratio_to_previous']:.2f}",
             f"{step['ratio']:.1f}",
             f"{step['max_loss_difference']:.0e}",
@@ -21,7 +23,7 @@ def loso_table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def prepare_table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def prepare_table(result: dict[str, Any]) -> Cells:
     """Header and rows of `run_prepare`'s result."""
     header = ["motion preparation", "clips/s", "slowest–fastest", "cpu ms a clip"]
     rows = []
@@ -34,11 +36,11 @@ def prepare_table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def inference_table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def inference_table(result: dict[str, Any]) -> Cells:
     """Header and rows of `run_inference`'s result."""
     header = ["warm call", "cpu ms", "min–max", "wall ms", "of the forwards"]
     ways = result["ways"].items()
-    return header, [[name, *_milliseconds(way), f"{way['ratio']:.2f}"] for name, way in ways]
+    return header, [[name, *milliseconds(way), f"{way['ratio']:.2f}"] for name, way in ways]
 
 
 def show_table(header: list[str], rows: list[list[str]]) -> None:
@@ -61,6 +63,7 @@ def show_table(header: list[str], rows: list[list[str]]) -> None:
     Console().print(table)
 
 
-def _milliseconds(times: dict[str, dict[str, float]]) -> list[str]:
+def milliseconds(times: dict[str, dict[str, float]]) -> list[str]:
+    """Median, range and wall time of `Samples.seconds`."""
     cpu, wall = ({k: 1000 * v for k, v in times[name].items()} for name in ("cpu_s", "wall_s"))
     return [f"{cpu['median']:.1f}", f"{cpu['min']:.1f}–{cpu['max']:.1f}", f"{wall['median']:.1f}"]
