@@ -46,9 +46,9 @@ class Trial:
 
 _CALM = Conditions(noise=AT_NOISE)
 TRIALS = {
-    "JPEG 95": Trial(replace(_CALM, jpeg_quality=95)),
-    "JPEG 85": Trial(replace(_CALM, jpeg_quality=85)),
-    "JPEG 75": Trial(replace(_CALM, jpeg_quality=75)),
+    "q95": Trial(replace(_CALM, jpeg_quality=95)),
+    "q85": Trial(replace(_CALM, jpeg_quality=85)),
+    "q75": Trial(replace(_CALM, jpeg_quality=75)),
     "light": Trial(replace(_CALM, light=True)),
     "head": Trial(replace(_CALM, head=True)),
     "head reg.": Trial(replace(_CALM, head=True), registered=True),

@@ -20,7 +20,7 @@ def flow_tables(result: dict[str, Any]) -> list[Cells]:
             _crossed(f"px, {noise}", "peak_px", of_noise, "{:.4f}", "mean_px")
             for noise, of_noise in zip(noises, of_noises, strict=True)
         ),
-        _crossed(f"px, at {AT_PEAK_PX} px", "conditions", trials, "{:.4f}", "mean_px"),
+        _crossed(f"px, {AT_PEAK_PX} px", "conditions", trials, "{:.3f}", "mean_px"),
         _beside_dis("one pair, 224 px", result["pair_s"]),
     ]
 
@@ -33,9 +33,11 @@ def flow_summary(result: dict[str, Any]) -> str:
         if name.startswith("ratio")
     )
     return (
-        f"mean end-point error where |u| exceeds a quarter of its peak, {_scenes(result)}; "
-        f"second last table with noise of {AT_NOISE:g} levels.\nat {AT_PEAK_PX} px and noise "
-        f"{AT_NOISE:g}, with 95 % intervals over scenes: {', '.join(ratios)}"
+        f"mean end-point error where |u| exceeds a quarter of its peak, {_scenes(result)}.\n"
+        f"second last table: noise {AT_NOISE:g} and JPEG of quality q, drifting light, a moving "
+        f"head, reg. where it was registered first; AUs move as action units do.\n"
+        f"at {AT_PEAK_PX} px and noise {AT_NOISE:g}, with 95 % intervals over scenes: "
+        f"{', '.join(ratios)}"
     )
 
 
