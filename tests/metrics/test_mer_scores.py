@@ -67,6 +67,28 @@ def test_scores_equal_scikit_learn_for_any_predictions(pairs):
     assert uar(confusion) == pytest.approx(recall)
 
 
+@settings(deadline=None, derandomize=True)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30),
+    st.permutations(range(4)),
+)
+def test_no_class_is_more_than_another(pairs, renamed):
+    """Calling the classes otherwise changes no score."""
+    before = confusion_matrix(*zip(*pairs, strict=True), num_classes=4)
+    after = confusion_matrix(
+        [renamed[label] for label, _ in pairs], [renamed[p] for _, p in pairs], num_classes=4
+    )
+    for score in (accuracy, uf1, uar):
+        assert score(after) == pytest.approx(score(before))
+
+
+def test_pooling_folds_is_not_averaging_them():
+    folds = np.array([[[3, 0], [0, 1]], [[0, 1], [1, 0]]])
+    assert uf1(folds).mean() == pytest.approx(0.5)
+    # pooled [[3, 1], [1, 1]]: class 0 6/8, class 1 2/4
+    assert uf1(folds.sum(axis=0)) == pytest.approx(0.625)
+
+
 def test_a_stack_of_matrices_gives_one_score_each():
     stack = np.array([[UNBALANCED, [[1, 0], [0, 1]]], [[[0, 1], [1, 0]], [[1, 1], [1, 1]]]])
     assert uar(stack) == pytest.approx(np.array([[0.9, 1.0], [0.0, 0.5]]))
@@ -114,4 +136,5 @@ def test_metric_module_imports_only_what_evaluate_can_carry():
         "evaluate",
         "numpy",
         "numpy.typing",
+        "typing",
     }
