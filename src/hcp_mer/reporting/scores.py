@@ -168,6 +168,7 @@ def _protocol(recorded: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[s
         "protocol": recorded.get("protocol", "leave_one_subject_out"),
         "trained_on": list(training_data),
         "training_data": training_data,
+        **({"partial": recorded["partial"]} if "partial" in recorded else {}),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
+from hcp_mer.reporting.controls import CONTROLS, outcome
 from hcp_mer.reporting.scores import corpus_sizes
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def run_title(metrics: Mapping[str, Any]) -> str:
     """One line: task, size, protocol, and that the clips are synthetic where they are."""
     num_seeds = len(metrics["seeds"])
     parts = [
+        partial_in_words(metrics),
         metrics["task"],
         "synthetic" if is_synthetic(metrics) else "",
         counted(metrics["num_clips"], "clip"),
@@ -113,8 +115,9 @@ def systems(
 ) -> Iterator[tuple[str, dict[str, float], dict[str, list[float] | None]]]:
     """Name, scores and intervals of the model, then of each baseline."""
     yield MODEL_NAME, metrics["metrics"], metrics["interval_95"]
-    for name, scores in metrics["baselines"].items():
-        yield readable(name), scores, metrics["baseline_interval_95"][name]
+    for name in baseline_names(metrics):
+        scores, intervals = metrics["baselines"][name], metrics["baseline_interval_95"][name]
+        yield readable(name), scores, intervals
 
 
 def baseline_verdicts(metrics: Mapping[str, Any]) -> list[str]:
@@ -129,20 +132,35 @@ def baseline_verdicts(metrics: Mapping[str, Any]) -> list[str]:
             f"{MODEL_NAME} does not clearly beat chance (the same training on shuffled labels): "
             "nothing can be read from the other rows."
         ]
-    sentences = []
-    for name, scores in metrics["baselines"].items():
-        gain = metrics["metrics"]["uf1"] - scores["uf1"]
-        interval = metrics["baseline_difference_95"][name]["uf1"]
-        if interval is None:
-            sentences.append(f"{MODEL_NAME} against {readable(name)}: UF1 {gain:+.3f}.")
-            continue
-        low, high = interval
-        verb = "beats" if low > 0 else "is worse than" if high < 0 else "does not clearly beat"
-        sentences.append(
-            f"{MODEL_NAME} {verb} {readable(name)}: UF1 {gain:+.3f}, "
-            f"95 % interval of the difference {low:+.3f} to {high:+.3f}."
-        )
-    return sentences
+    return [verdict(metrics, name) for name in baseline_names(metrics)]
+
+
+def verdict(metrics: Mapping[str, Any], name: str) -> str:
+    """The sentence about one baseline; of a control it says what the comparison teaches."""
+    gain = metrics["metrics"]["uf1"] - metrics["baselines"][name]["uf1"]
+    interval = metrics["baseline_difference_95"][name]["uf1"]
+    result = outcome(interval)
+    if result is None:
+        return f"{MODEL_NAME} against {readable(name)}: UF1 {gain:+.3f}."
+    control = CONTROLS.get(name)
+    verb = {
+        "better": "beats",
+        "worse": "is worse than",
+        "tie": "ties" if control else "does not clearly beat",
+    }[result]
+    low, high = interval
+    lesson = f": {control.lesson(result)}" if control else ""
+    return (
+        f"{MODEL_NAME} {verb} {readable(name)}: UF1 {gain:+.3f}, "
+        f"95 % interval of the difference {low:+.3f} to {high:+.3f}{lesson}."
+    )
+
+
+def baseline_names(metrics: Mapping[str, Any]) -> list[str]:
+    """Peers first, then the controls in their own order."""
+    names = list(metrics["baselines"])
+    peers = [name for name in names if name not in CONTROLS]
+    return peers + [name for name in CONTROLS if name in names]
 
 
 def corpora(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -175,6 +193,14 @@ def pooling(metrics: Mapping[str, Any]) -> str:
         f"The scores over all {number} corpora pool their clips, so that a corpus counts by its "
         "number of clips: they are not the mean over the corpora."
     )
+
+
+def partial_in_words(metrics: Mapping[str, Any]) -> str:
+    """That folds are missing, short enough for a title; empty where the run is complete."""
+    partial = metrics.get("partial")
+    if not partial:
+        return ""
+    return f"PARTIAL ({partial['num_finished']} of {partial['num_folds']} folds)"
 
 
 def is_cross_corpus(metrics: Mapping[str, Any]) -> bool:
