@@ -5,7 +5,8 @@ r"""Leave-one-subject-out on prepared pairs: table, report, and a checkpoint tha
     python scripts/train_loso.py --recipe hub_configs/recipes/demo.yaml \
         --dataset runs/demo-data/pairs --output_dir runs/demo
 
-Several folders after --dataset make a composite database; --test_dataset tests on other corpora.
+Several folders after --dataset make a composite database; --test_dataset tests on other corpora,
+--leave_one_dataset_out on each corpus by a model of all the others.
 A run that was stopped goes on where it was; finished folds are never trained twice.
 `--debug` shows the traceback of a mistake that otherwise ends in one line.
 """
@@ -35,6 +36,11 @@ def main() -> None:
         "--test_dataset",
         nargs="+",
         help="cross-corpus: train on all of --dataset, test on each corpus here",
+    )
+    parser.add_argument(
+        "--leave_one_dataset_out",
+        action="store_true",
+        help="train on all corpora of --dataset but one, test on that one, for each of them",
     )
     parser.add_argument("--output_dir", type=Path, required=True, help="the run folder")
     parser.add_argument("--scheme", help="label scheme, where the dataset's name does not say it")
@@ -84,7 +90,12 @@ def main() -> None:
 
         repo_id = check_target(repo_id, args.hub_private_repo)  # refused now, not after training
     metrics = run_loso(
-        recipe, args.dataset, args.output_dir, args.report_to, test_dataset=args.test_dataset
+        recipe,
+        args.dataset,
+        args.output_dir,
+        args.report_to,
+        test_dataset=args.test_dataset,
+        leave_one_dataset_out=args.leave_one_dataset_out,
     )
     if metrics is not None:
         print(f"peak memory: {peak_memory()}")

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from hcp_mer.errors import UserError
 from hcp_mer.training.recipe import Recipe, load_recipe
 
 Sources = str | Path | Sequence[str | Path]
@@ -18,6 +19,7 @@ def run_loso(
     output_dir: str | Path,
     report_to: str | None = None,
     test_dataset: Sources | None = None,
+    leave_one_dataset_out: bool = False,
 ) -> dict[str, Any] | None:
     """Leave one subject out, with controls and peers on the same folds; then one final model.
 
@@ -33,6 +35,7 @@ def run_loso(
         report_to: a tracker of accelerate's ("tensorboard", "trackio", "wandb") for the loss.
         test_dataset: other corpora to test on (cross-corpus): nobody of `dataset` is left out
             then, and the model trained on all of it is both the one tested and the final one.
+        leave_one_dataset_out: leave out one corpus of `dataset` after the other, not one subject.
     Returns: the content of metrics.json; None in all processes but the main one.
     Raises:
         UserError: unusable recipe, pairs or folder; motion measured differently in two corpora; a
@@ -51,12 +54,18 @@ def run_loso(
     from hcp_mer.training.loso import open_run, train_folds
     from hcp_mer.training.run_folder import RunFolder
 
+    if leave_one_dataset_out and test_dataset:
+        raise UserError(
+            "--leave_one_dataset_out tests on every corpus of --dataset in turn, --test_dataset on "
+            "others: give one of them."
+        )
     pairs = load_pairs(*_listed(dataset))
     test_pairs = load_pairs(*_listed(test_dataset)) if test_dataset else None
     folder = RunFolder(Path(output_dir))
     accelerator = open_accelerator(report_to, folder.root)
     with folder.locked() if accelerator.is_main_process else nullcontext():
-        run = open_run(recipe, pairs, folder, accelerator, test_pairs)
+        leave_out = "dataset" if leave_one_dataset_out else "subject"
+        run = open_run(recipe, pairs, folder, accelerator, test_pairs, leave_out)
         if report_to:
             accelerator.init_trackers("hcp_mer")
         train_folds(run, accelerator)

@@ -84,18 +84,7 @@ def leave_corpora_out(
     """
     names = np.array([dataset for dataset, _ in people])
     train = np.flatnonzero(~np.isin(names, corpora))
-    if len(train) < SMALLEST_BATCH:
-        raise UserError(
-            f"only {len(train)} clips of the training corpora have a class of the task; at least "
-            f"{SMALLEST_BATCH} are needed."
-        )
-    learnt = {labels[index] for index in train}
-    missing = [name for name in classes if name not in learnt]
-    if missing:
-        raise UserError(
-            f"no clip of class {', '.join(missing)} in the training corpora: it cannot be learnt "
-            "from them. Choose another task, or train on a corpus that has such clips."
-        )
+    _check_learnable(train, labels, classes, "the training corpora")
     folds = []
     for corpus in sorted(corpora):
         test = np.flatnonzero(names == corpus)
@@ -103,6 +92,54 @@ def leave_corpora_out(
             raise UserError(f"no clip of the test corpus {corpus} has a class of the task.")
         folds.append(Fold(corpus, EVERYBODY, train, test, drawn_as=(EVERYBODY, EVERYBODY)))
     return folds
+
+
+def leave_one_dataset_out(
+    people: list[tuple[str, str]], labels: Sequence[str], classes: Sequence[str]
+) -> list[Fold]:
+    """One fold for each corpus, which trains on all the others.
+
+    The split of the cross-dataset protocol on CD6ME: T. Varanka, Y. Li, W. Peng, G. Zhao, "Data
+    Leakage and Evaluation Issues in Micro-Expression Analysis", IEEE Transactions on Affective
+    Computing (2023), arXiv:2211.11425. Theirs predicts action units, on six corpora; ours the
+    classes of the task, on the corpora that are given.
+
+    Args: as `leave_corpora_out`.
+    Raises:
+        UserError: a single corpus, too few clips to train on, or a class that only one corpus
+            shows.
+    """
+    names = np.array([dataset for dataset, _ in people])
+    corpora = sorted(set(names.tolist()))
+    if len(corpora) < 2:
+        raise UserError(
+            f"leaving one dataset out needs at least two corpora; got {', '.join(corpora)} alone. "
+            "Give several folders after --dataset, or leave one subject out."
+        )
+    folds = []
+    for corpus in corpora:
+        train, test = np.flatnonzero(names != corpus), np.flatnonzero(names == corpus)
+        _check_learnable(train, labels, classes, f"the corpora other than {corpus}")
+        folds.append(Fold(corpus, EVERYBODY, train, test))
+    return folds
+
+
+def _check_learnable(
+    train: np.ndarray, labels: Sequence[str], classes: Sequence[str], where: str
+) -> None:
+    """Raise UserError unless the clips `train` are enough, and show every class."""
+    if len(train) < SMALLEST_BATCH:
+        raise UserError(
+            f"only {len(train)} clips of {where} have a class of the task; at least "
+            f"{SMALLEST_BATCH} are needed."
+        )
+    learnt = {labels[index] for index in train}
+    missing = [name for name in classes if name not in learnt]
+    if missing:
+        raise UserError(
+            f"no clip of class {', '.join(missing)} in {where}: it cannot be learnt "
+            "from them. Choose another task, or train on a corpus that has such clips."
+        )
 
 
 def final_fold(folds: list[Fold]) -> Fold:

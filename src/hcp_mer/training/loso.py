@@ -28,6 +28,7 @@ from hcp_mer.training.folds import (
     final_fold,
     groups_of,
     leave_corpora_out,
+    leave_one_dataset_out,
     leave_one_subject_out,
 )
 from hcp_mer.training.gate import refit_gates
@@ -59,6 +60,7 @@ class LosoRun:
             folds index.
         test_corpora: the corpora that are tested on and never trained on; none where one subject
             after the other is left out.
+        leaves_out: "subject", or "dataset" where one corpus after the other is left out.
     """
 
     recipe: Recipe
@@ -76,6 +78,7 @@ class LosoRun:
     labels: Tensor
     subjects: np.ndarray
     test_corpora: tuple[str, ...] = ()
+    leaves_out: str = "subject"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -132,7 +135,7 @@ class LosoRun:
         everybody = _people(self.pairs, self.labelled)
         people = [everybody[index] for index in self.final_fold().train]
         return {
-            "protocol": "cross_corpus" if self.test_corpora else "leave_one_subject_out",
+            "protocol": "cross_corpus" if self.test_corpora else f"leave_one_{self.leaves_out}_out",
             "training_data": {
                 corpus: {
                     "num_clips": sum(name == corpus for name, _ in people),
@@ -149,11 +152,12 @@ def open_run(
     folder: RunFolder,
     accelerator: Accelerator,
     test_pairs: Pairs | None = None,
+    leave_out: str = "subject",
 ) -> LosoRun:
     """Prepare a run: claim its folder, label the pairs, build the model, encode all images once.
 
     Args: test_pairs: corpora to test on, with a model trained on `pairs`; without them one subject
-        of `pairs` after the other is left out.
+        of `pairs` after the other is left out; leave_out: "dataset" leaves one corpus out instead.
     Raises:
         UserError: unusable pairs, recipe, backbone or folder.
     """
@@ -164,9 +168,11 @@ def open_run(
         pairs = joined([pairs, test_pairs])
     labelled = label_pairs(pairs, recipe.label_task, recipe.scheme)
     people = _people(pairs, labelled)
+    words = [recipe.label_task.classes[label] for label in labelled.labels]
     if test_corpora:
-        words = [recipe.label_task.classes[label] for label in labelled.labels]
         folds = leave_corpora_out(people, test_corpora, words, recipe.label_task.classes)
+    elif leave_out == "dataset":
+        folds = leave_one_dataset_out(people, words, recipe.label_task.classes)
     else:
         folds = leave_one_subject_out(people)
     units = annotated_units(pairs, labelled.rows)
@@ -183,6 +189,8 @@ def open_run(
         resolved = {**_resolved(model, processor, pairs), **models.resolved(folds)}
         if test_corpora:  # the same pairs can be shared out otherwise, or leave one subject out
             resolved["test_corpora"] = list(test_corpora)
+        if leave_out == "dataset":
+            resolved["protocol"] = "leave_one_dataset_out"
         folder.claim(recipe, sources, resolved)
         cache = folder.root / "features.safetensors"
         features = encode_pairs(model, processor, pairs, labelled.rows, cache)
@@ -206,6 +214,7 @@ def open_run(
         labels=torch.tensor(labelled.labels),
         subjects=np.array(["/".join(person) for person in people]),
         test_corpora=test_corpora,
+        leaves_out=leave_out,
     )
 
 

@@ -65,16 +65,19 @@ class RunFolder:
             if found.get("identity") == identity:
                 _warn_of_other_versions(self.root, found.get("versions") or {})
                 return
-            changed = _differences(found, settings)
-            raise UserError(
-                f"{self.root} holds a run with other settings ({changed}). "
-                "Give another --output_dir, or delete that folder."
-            )
+            raise UserError(self._of_another_run(_differences(found, settings)))
         self._check_ours()
         self.root.mkdir(parents=True, exist_ok=True)
         places = {key: own[0] if len(own) == 1 else list(own) for key, own in sources.items()}
         content = {"identity": identity, **settings, **places, "versions": _versions()}
         write_whole(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+    def _of_another_run(self, changed: str) -> str:
+        """What to say where the folder's run is not the one that claims it."""
+        return (
+            f"{self.root} holds a run with other settings ({changed}). "
+            "Give another --output_dir, or delete that folder."
+        )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -325,7 +328,7 @@ def _differences(found: dict, settings: dict) -> str:
     ]
     names += [
         f"other {key.removesuffix('_fingerprint').replace('_', ' ')}"
-        for key in dict.fromkeys((*settings, "test_corpora"))  # not every run has the last
+        for key in dict.fromkeys((*settings, "test_corpora", "protocol"))  # not every run has these
         if key not in ("recipe", *_TOLD_ALONE) and found.get(key) != settings.get(key)
     ]
     return "; ".join(names) or "unknown"
