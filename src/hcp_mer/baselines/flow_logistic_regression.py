@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hcp_mer.training.loso import LosoRun
+
+if TYPE_CHECKING:
+    from hcp_mer.data.pairs import Pairs
 
 _SIDE = 16
 _STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
@@ -20,6 +24,7 @@ class FlowLogisticRegression:
 
     def __init__(self) -> None:
         self._pixels: np.ndarray | None = None
+        self._seen: Pairs | None = None
 
     def fit(self, run: LosoRun, rows: np.ndarray, seed: int) -> None:
         from sklearn.dummy import DummyClassifier
@@ -53,11 +58,12 @@ class FlowLogisticRegression:
         return self._classifier.predict(self._flow_pixels(run)[rows])
 
     def _flow_pixels(self, run: LosoRun) -> np.ndarray:
-        """(clips, 768) float32 in [0, 1], computed once."""
-        if self._pixels is None:
+        """(clips, 768) float32 in [0, 1], computed once for each set of pairs."""
+        if self._seen is not run.pairs:
             import cv2
 
             images = [run.pairs.image(row, "flow") for row in run.labelled.rows]
             small = [cv2.resize(i, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA) for i in images]
             self._pixels = np.stack(small).reshape(len(small), -1).astype(np.float32) / 255
+            self._seen = run.pairs
         return self._pixels

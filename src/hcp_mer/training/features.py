@@ -26,16 +26,18 @@ def encode_pairs(
     processor: HcpMerImageProcessor,
     pairs: Pairs,
     rows: list[int],
-    cache: Path,
+    cache: Path | None,
 ) -> dict[str, Tensor]:
     """Pooled features of the frozen tower for each active branch.
 
     Args:
         rows: which pairs, in this order.
         cache: safetensors file; used again if backbone, pairs, preprocessing and rows are the
-            same, otherwise written anew.
+            same, otherwise written anew; None keeps nothing.
     Returns: branch → (len(rows), projection_dim) float32 on the CPU.
     """
+    if cache is None:
+        return _encode(model, processor, pairs, rows)
     key = _cache_key(model, processor, pairs, rows)
     try:
         with safe_open(cache, "pt") as stored:
