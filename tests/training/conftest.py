@@ -1,5 +1,7 @@
 """A LOSO run on foreign pairs and the tiny CLIP, in this process."""
 
+import signal
+
 import pytest
 import yaml
 from accelerate import Accelerator
@@ -11,6 +13,14 @@ from hcp_mer.training.run_folder import RunFolder
 from tests.annotated_pairs import write_annotated_pairs
 from tests.conftest import GROUPS
 from tests.foreign_pairs import write_foreign_pairs
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard():
+    """A shell starts what it puts into the background deaf to Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

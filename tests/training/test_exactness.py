@@ -19,7 +19,7 @@ from torch import Tensor
 from hcp_mer.model.adapter_hcp_mer import MaskedBatchNorm1d
 from hcp_mer.model.configuration_hcp_mer import READINGS
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
-from hcp_mer.training.checkpoint import apply_trained_part, load_head
+from hcp_mer.training.checkpoint import LOSSES, apply_trained_part, load_head
 from hcp_mer.training.features import read_pixels
 from hcp_mer.training.fold_prompts import without_counts
 from hcp_mer.training.folds import Fold, batch_schedule, fold_seed, leave_one_subject_out
@@ -156,7 +156,8 @@ def assert_whole_run_is_the_straightforward_one(model, corpus):
     together = min(len(own) for own, _, _ in alone)  # until here every fold is under way
     expected = np.mean([own[:together] for own, _, _ in alone], axis=0)
     assert np.abs(losses[:together] - expected).max() <= 1e-9
-    for state, answered, (_, oracle, logits) in zip(states, answers, alone):
+    for state, answered, (own_losses, oracle, logits) in zip(states, answers, alone):
+        assert np.abs(state.pop(LOSSES).numpy() - own_losses).max() <= 1e-9
         own = {k: v for k, v in oracle.state_dict().items() if not k.startswith("clip.")}
         assert largest_difference(state, own) <= 1e-9
         assert (answered - logits).abs().max() <= 1e-9

@@ -176,7 +176,7 @@ def run_ladder(
     prompts = prompts or clip_prompts(settings.classes)
     prompts = prompts if settings.all_sets else first_sets(prompts)
     model = random_model(clip_config or CLIPConfig(), prompts, settings.device)
-    num_rows = settings.folds * len(model.prompts.encoder.tree.tokens)
+    num_rows = settings.folds * model.prompts.num_tokens
     gains = measured_gains(model.clip.text_model, num_rows)
     fast_layers = [layer for layer, gain in gains.items() if gain >= MARGIN]
     sides = _sides(model, settings, fast_layers)
@@ -306,7 +306,7 @@ def _sizes(model: HcpMerModel) -> dict[str, int]:
         "context_tokens": len(model.prompts.context_ids),
         "prompts": len(lengths),
         "prompt_tokens": sum(lengths),
-        "tree_tokens": len(model.prompts.encoder.tree.tokens),
+        "tree_tokens": model.prompts.num_tokens,
     }
 
 

@@ -236,6 +236,11 @@ class HcpPromptGroups(nn.Module):
         )
         self.context = nn.Parameter(torch.empty(owners * len(slots), text.hidden_size))
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that one encoding of all prompts takes: nodes of their tree."""
+        return len(self.encoder.tree.tokens)
+
     @torch.no_grad()
     def reset_context(self, text_model: nn.Module) -> None:
         """Set every context to the word embeddings of `context_text` ("a photo of")."""

@@ -19,6 +19,7 @@ from hcp_mer.model.vision_lora_hcp_mer import lora_state, set_lora_state
 from hcp_mer.training.run_folder import PROMPTS, RunFolder
 
 PROMPT_FIELDS = ("prompt_groups", "prompt_token_ids")  # of a config: what folds may differ in
+LOSSES = "training_losses"  # a record beside a trained part that is new: the loss of each step
 _LORA = "vision_lora."
 
 
@@ -45,7 +46,8 @@ def apply_trained_part(
         model.add_vision_lora(vision_lora or {})
     if lora:
         set_lora_state(model.clip, lora)
-    own = {name: value for name, value in state.items() if not name.startswith(_LORA)}
+    weights = {name: value for name, value in state.items() if name != LOSSES}
+    own = {name: value for name, value in weights.items() if not name.startswith(_LORA)}
     missing = {name for name in model.state_dict() if not name.startswith(BACKBONE)} - set(own)
     unknown = model.load_state_dict(own, strict=False).unexpected_keys
     if missing or unknown:

@@ -38,7 +38,7 @@ class FoldPrompts:
     def __init__(self, written: list[dict], action_units: list[tuple[str, ...]], labels: list[int]):
         self.written = written
         self.classes = tuple(group["label"] for group in written)
-        self._action_units, self._labels = action_units, labels
+        self.action_units, self.labels = action_units, labels
         self._counted: dict[bytes, CrossMapping] = {}
 
     def groups(self, rows: np.ndarray) -> list[dict]:
@@ -86,7 +86,7 @@ class FoldPrompts:
 
         Counts are over all labelled clips: they describe the data, and reach no fold.
         """
-        mapping = self._count(np.arange(len(self._labels)))
+        mapping = self._count(np.arange(len(self.labels)))
         if not any(mapping.units.values()):
             return None
         by_fold = [self.groups(fold.train) for fold in folds]
@@ -114,8 +114,8 @@ class FoldPrompts:
         """The cross mapping of some clips; nothing of any other clip is read."""
         key = rows.tobytes()
         if key not in self._counted:
-            units = [self._action_units[row] for row in rows]
-            labels = [self._labels[row] for row in rows]
+            units = [self.action_units[row] for row in rows]
+            labels = [self.labels[row] for row in rows]
             self._counted[key] = cross_mapping(units, labels, self.classes)
         return self._counted[key]
 

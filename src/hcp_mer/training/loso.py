@@ -6,7 +6,7 @@ import copy
 import json
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from hcp_mer.files import write_json
 from hcp_mer.model.image_processing_hcp_mer import HcpMerImageProcessor
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 from hcp_mer.training.assembly import backbone_fingerprint, build_model, build_processor
-from hcp_mer.training.checkpoint import load_head
+from hcp_mer.training.checkpoint import LOSSES
 from hcp_mer.training.features import encode_pairs, read_pixels
 from hcp_mer.training.fold_prompts import FoldModels, FoldPrompts, prompts_of
 from hcp_mer.training.folds import (
@@ -32,6 +32,7 @@ from hcp_mer.training.folds import (
     leave_one_subject_out,
 )
 from hcp_mer.training.gate import refit_gates
+from hcp_mer.training.held_out import answer_held_out, learning_curve
 from hcp_mer.training.memory import num_processes_here, sets_that_fit
 from hcp_mer.training.progress import Progress
 from hcp_mer.training.recipe import Recipe
@@ -252,7 +253,7 @@ def train_folds(run: LosoRun, accelerator: Accelerator) -> int:
         logger.warning(f"an earlier run ended without {left}. These folds are trained now.")
     if accelerator.is_main_process:
         run.folder.forget_shares()
-        run.folder.fix_group_size(lambda: _group_size(run), run.recipe.fold_group)
+        run.folder.fix_group_size(lambda: group_size_of(run), run.recipe.fold_group)
     accelerator.wait_for_everyone()  # nobody trains before everybody has counted
     size = run.folder.group_size()
     alike = run.prompts.variants(run.folds)  # in a stack all folds have the same prompts
@@ -263,7 +264,7 @@ def train_folds(run: LosoRun, accelerator: Accelerator) -> int:
     share = [fold for group in groups for fold in group]
     run.folder.take_share(accelerator.process_index, share)
     show = accelerator.is_local_main_process and bool(share)
-    total = sum(_fold_steps(run, _sets_of(run, fold)) for fold in share)
+    total = sum(fold_steps(run, _sets_of(run, fold)) for fold in share)
     with Progress(total, f"{len(share)} folds", show, accelerator.log) as progress:
         for group in groups:
             _train_group(run, group, progress)
@@ -271,6 +272,8 @@ def train_folds(run: LosoRun, accelerator: Accelerator) -> int:
     if accelerator.is_main_process:
         run.folder.collect(run.folds, "predictions", "predictions.parquet")
         run.folder.collect(run.folds, "chance", "baselines/chance.parquet")
+        run.folder.collect(run.folds, "embeddings", "embeddings.parquet")
+        run.folder.collect(run.folds, "learning_curve", "learning_curves.parquet")
         counts = count_labels(run.pairs, run.labelled, run.recipe.label_task, run.recipe.scheme)
         task = {"task": run.recipe.task, "classes": run.classes, "dropped": run.labelled.dropped}
         task["label_counts"] = [str(count) for count in counts]
@@ -281,7 +284,7 @@ def train_folds(run: LosoRun, accelerator: Accelerator) -> int:
     return len(run.folds) - len(unfinished)
 
 
-def _group_size(run: LosoRun) -> int:
+def group_size_of(run: LosoRun) -> int:
     """How many folds to stack: the recipe's number, or as many as fit into memory."""
     if run.recipe.trains_tower:
         return 1  # towers are trained one after another: a group would only hold back results
@@ -301,7 +304,7 @@ def _sets_of(run: LosoRun, fold: Fold) -> list[TrainingSet]:
     return [*sets, run.training_set(fold, run.recipe.seeds[0], shuffled=True)]
 
 
-def _fold_steps(run: LosoRun, sets: list[TrainingSet]) -> int:
+def fold_steps(run: LosoRun, sets: list[TrainingSet]) -> int:
     """Steps of all sets; the gate's training counts as much again."""
     phases = 2 if run.recipe.gate_fitting == "held_out_subjects" else 1
     return phases * sum(run.optimisation.num_steps(len(fold.labels)) for fold in sets)
@@ -311,71 +314,53 @@ def _train_group(run: LosoRun, folds: list[Fold], progress: Progress) -> None:
     """All seeds of some folds with equal prompts and their controls, in one stack."""
     tower = run.tower_of(folds[0])
     sets = [part for fold in folds for part in _sets_of(run, fold)]
-    states = iter(train_sets(run, tower, sets, progress))
+    trained = iter(train_sets(run, tower, sets, progress))
     for fold in folds:
-        own = {seed: next(states) for seed in run.recipe.seeds}
-        tables = [predict_held_out(run, fold, state, seed) for seed, state in own.items()]
-        chance = predict_held_out(run, fold, next(states), run.recipe.seeds[0])
-        pooled = {"predictions": _concat(tables), "chance": chance}
-        run.folder.save_fold(fold, own, pooled, prompts_of(tower.model))
+        own = {seed: next(trained) for seed in run.recipe.seeds}
+        answers = [answer_held_out(run, fold, t.part, seed) for seed, t in own.items()]
+        chance = answer_held_out(run, fold, next(trained).part, run.recipe.seeds[0])
+        tables = {
+            "predictions": _concat([answer.predictions for answer in answers]),
+            "embeddings": _concat([answer.embeddings for answer in answers]),
+            "chance": chance.predictions,
+            "learning_curve": _concat(
+                [learning_curve(run, fold, t.losses, seed) for seed, t in own.items()]
+            ),
+        }
+        parts = {seed: t.part for seed, t in own.items()}
+        run.folder.save_fold(fold, parts, tables, prompts_of(tower.model))
     tower.forget()
+
+
+class Trained(NamedTuple):
+    """What training made of one set: its trained part, and its loss at each step (steps,)."""
+
+    part: dict[str, Tensor]
+    losses: Tensor
 
 
 def train_sets(
     run: LosoRun, tower: Tower, sets: list[TrainingSet], progress: Progress
-) -> list[dict[str, Tensor]]:
-    """Train one model per set by the run's recipe. Returns their trained parts.
+) -> list[Trained]:
+    """Train one model per set by the run's recipe.
 
     A fold's prompts hold for all of it: where the gate is fitted on halves of the training
     subjects, sets are not counted again in each half.
     """
-    total = _fold_steps(run, sets)
+    total = fold_steps(run, sets)
     refits = run.recipe.gate_fitting == "held_out_subjects"
     states = tower.train(sets, run.optimisation, progress.stack(total // (1 + refits)))
     if refits:
         on_step = progress.stack(total - total // 2)
         states = refit_gates(tower, sets, states, run.optimisation, on_step)
-    return states
+    return [Trained({k: v for k, v in s.items() if k != LOSSES}, s[LOSSES]) for s in states]
 
 
 def train_one_set(run: LosoRun, training_set: TrainingSet, what: str) -> dict[str, Tensor]:
     """As `train_sets`, one model with the prompts of `final_fold`, with a bar of its own."""
-    with Progress(_fold_steps(run, [training_set]), what) as progress:
-        (state,) = train_sets(run, run.tower, [training_set], progress)
-    return state
-
-
-@torch.inference_mode()
-def predict_held_out(
-    run: LosoRun, fold: Fold, state: dict[str, Tensor], seed: int
-) -> pandas.DataFrame:
-    """Answers for a fold's held-out clips.
-
-    Args: state: the fold's trained part.
-    Returns: a table with the columns of predictions.parquet.
-    """
-    import pandas
-
-    tower = run.tower_of(fold)
-    model = tower.model
-    head = load_head(model, state)
-    context = state["prompts.context"].to(model.device)
-    held_out = {branch: values[fold.test] for branch, values in run.inputs.items()}
-    features = tower.features(state, held_out)
-    output = head(features, model.encode_prompts(context))
-    probabilities = output.logits.softmax(-1).cpu().double().numpy()
-    name = np.array(run.classes)
-    columns = {**run.identities(fold), "prediction": name[probabilities.argmax(-1)]}
-    columns |= {f"prob_{label}": probabilities[:, i] for i, label in enumerate(run.classes)}
-    branch_logits = dict(zip(model.config.branches, output.branch_logits))
-    for index, branch in enumerate(("holistic", "componential")):
-        logits = branch_logits.get(branch)
-        columns[f"{branch}_prediction"] = (
-            None if logits is None else name[logits.argmax(-1).cpu().numpy()]
-        )
-        gates = output.gate_weights
-        columns[f"gate_{branch}"] = None if gates is None else gates[:, index].cpu().numpy()
-    return pandas.DataFrame({**columns, "seed": seed})
+    with Progress(fold_steps(run, [training_set]), what) as progress:
+        (trained,) = train_sets(run, run.tower, [training_set], progress)
+    return trained.part
 
 
 def _concat(tables: list[pandas.DataFrame]) -> pandas.DataFrame:

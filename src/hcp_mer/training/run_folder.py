@@ -230,7 +230,14 @@ class RunFolder:
                 f"no result of {len(missing)} fold(s): {self._who_had(missing)}. "
                 "Run the same command again: only these are trained."
             )
-        tables = [pandas.read_parquet(self.fold(fold) / f"{name}.parquet") for fold in folds]
+        files = [self.fold(fold) / f"{name}.parquet" for fold in folds]
+        older = [file.parent for file in files if not file.is_file()]
+        if older:
+            raise UserError(
+                f"{older[0]} has no {name}.parquet: an older version trained it. Delete that "
+                "folder and run the same command again."
+            )
+        tables = [pandas.read_parquet(file) for file in files]
         self.save_table(pandas.concat(tables, ignore_index=True), destination)
 
     def left_behind(self, unfinished: list[Fold]) -> str | None:
@@ -259,6 +266,11 @@ class RunFolder:
     def snapshots(self) -> Path:
         """Where groups of folds that are not finished leave word."""
         return self.root / "unfinished"
+
+    def unfinished(self, destination: str) -> Path:
+        """Where something of several parts leaves word until `destination` is written."""
+        final = self.root / destination
+        return final.with_name(f".{final.stem}.partial")
 
     def forget_snapshots(self) -> None:
         """Every fold is saved: nobody goes on from there any more."""

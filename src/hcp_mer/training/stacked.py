@@ -18,8 +18,11 @@ from torch.func import functional_call, stack_module_state, vmap
 from hcp_mer.errors import UserError
 from hcp_mer.model.losses_hcp_mer import balanced_alpha, total_loss
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
+from hcp_mer.training.checkpoint import LOSSES
 from hcp_mer.training.folds import batch_schedule, steps_per_epoch
 from hcp_mer.training.snapshot import Snapshots, interrupts_held
+
+OnEpoch = Callable[[int, int, dict[str, Tensor]], None]
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,14 @@ class Optimisation:
 
     def schedule(self, num_clips: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """`batch_schedule` of a fold, with epochs added until it has `min_steps` steps."""
-        steps = steps_per_epoch(num_clips, self.batch_size)
-        epochs = max(self.epochs, -(-self.min_steps // steps))
-        return batch_schedule(num_clips, epochs, self.batch_size, seed)
+        return batch_schedule(num_clips, self.num_epochs(num_clips), self.batch_size, seed)
 
     def num_steps(self, num_clips: int) -> int:
         steps = steps_per_epoch(num_clips, self.batch_size)
-        return steps * max(self.epochs, -(-self.min_steps // steps))
+        return steps * self.num_epochs(num_clips)
+
+    def num_epochs(self, num_clips: int) -> int:
+        return max(self.epochs, -(-self.min_steps // steps_per_epoch(num_clips, self.batch_size)))
 
 
 def train_stacked(
@@ -72,6 +76,7 @@ def train_stacked(
     optimisation: Optimisation,
     on_step: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
     snapshots: Snapshots | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> list[dict[str, Tensor]]:
     """Train one head and one set of contexts per training set, all from the untrained model.
 
@@ -79,8 +84,11 @@ def train_stacked(
         model: gives the frozen text tower and the config; its own weights do not change.
         on_step: called with step, number of steps and mean loss over folds, for a progress bar.
         snapshots: where to go on from, and to leave word every minute and when interrupted.
+        on_epoch: called with a set's index, its epoch that has just ended, from 1, and its trained
+            part at that moment. Training does not depend on what it does.
     Returns: per training set the trained part of a state dict,
-        as it was at that set's own last step: "head.…", "prompts.context", "focal_alpha".
+        as it was at that set's own last step: "head.…", "prompts.context", "focal_alpha"; and
+        under LOSSES its loss at each step, (steps,).
     Raises:
         UserError: a loss that is not finite; names fold and step.
     """
@@ -96,6 +104,9 @@ def train_stacked(
             on_step(step, stack.num_steps, float(losses.mean()))
             for fold, loss in zip(sets, losses.tolist()):
                 check_finite(fold.name, step, loss)
+            if on_epoch:
+                for index, epoch in stack.epochs_ended():
+                    on_epoch(index, epoch, stack.trained_state(index))
             is_last = stack.steps_done == stack.num_steps
             if snapshots and (is_last or interrupted() or snapshots.is_due()):
                 snapshots.save(file, stack.snapshot())
@@ -147,7 +158,11 @@ class Stack:
             for fold in sets
         ]
         self.num_steps = max(len(rows) for rows, _ in self.schedules)
+        self.epoch_steps = [
+            steps_per_epoch(len(fold.labels), optimisation.batch_size) for fold in sets
+        ]
         self.steps_done = 0
+        self.losses = torch.zeros(self.num_steps, len(sets))
         self.finished: dict[int, dict[str, Tensor]] = {}
         self._losses = vmap(self._loss_of_one_fold)
 
@@ -175,11 +190,21 @@ class Stack:
         self.optimiser.zero_grad()
         losses.sum().backward()
         self.optimiser.step()
+        self.steps_done += 1
+        self.losses[step] = losses.detach().cpu()
         for index in self.folds_ending_at(step):
             # A fold that has ended would go on moving (momentum, decay): take it now.
             self.finished[index] = self.trained_state(index)
-        self.steps_done += 1
+            self.finished[index][LOSSES] = self.losses[: self.steps_done, index].clone()
         return losses.detach()
+
+    def epochs_ended(self) -> list[tuple[int, int]]:
+        """(set, epoch) of the sets of which an epoch ended with the step just taken."""
+        return [
+            (index, self.steps_done // steps)
+            for index, steps in enumerate(self.epoch_steps)
+            if self.steps_done % steps == 0 and self.steps_done <= len(self.schedules[index][0])
+        ]
 
     def _loss_of_one_fold(self, parameters, buffers, features, texts, labels, alpha, valid):
         output = functional_call(self.template, (parameters, buffers), (features, texts, valid))
@@ -196,7 +221,7 @@ class Stack:
 
     def snapshot(self) -> dict[str, Tensor]:
         """All that the next step depends on, and the folds that have ended, as flat tensors."""
-        state = {"steps_done": torch.tensor(self.steps_done)}
+        state = {"steps_done": torch.tensor(self.steps_done), "losses": self.losses}
         state |= {f"trained/{name}": value for name, value in self._trained().items()}
         state |= {f"buffers/{name}": value for name, value in self.buffers.items()}
         for name, parameter in self._trained().items():
@@ -210,6 +235,7 @@ class Stack:
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go on from a `snapshot` of the same stack."""
         self.steps_done = int(state["steps_done"])
+        self.losses.copy_(state["losses"])
         for name, parameter in self._trained().items():
             parameter.copy_(state[f"trained/{name}"])
             prefix = f"optimiser/{name}/"

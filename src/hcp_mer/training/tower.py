@@ -11,11 +11,17 @@ from torch import Tensor, nn
 
 from hcp_mer.model.losses_hcp_mer import balanced_alpha, total_loss
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
-from hcp_mer.training.checkpoint import apply_trained_part, trained_part
+from hcp_mer.training.checkpoint import LOSSES, apply_trained_part, trained_part
 from hcp_mer.training.fast_linear import layers_that_gain, swapped
 from hcp_mer.training.progress import OnStep
 from hcp_mer.training.snapshot import Snapshots
-from hcp_mer.training.stacked import Optimisation, TrainingSet, check_finite, train_stacked
+from hcp_mer.training.stacked import (
+    OnEpoch,
+    Optimisation,
+    TrainingSet,
+    check_finite,
+    train_stacked,
+)
 
 _BATCH = 16
 
@@ -35,7 +41,7 @@ class Tower(Protocol):
     def train(
         self, sets: list[TrainingSet], optimisation: Optimisation, on_step: OnStep
     ) -> list[dict[str, Tensor]]:
-        """Trained parts, one per set; see `train_stacked`."""
+        """Trained parts with their losses, one per set; see `train_stacked`."""
         ...
 
     def features(self, state: dict[str, Tensor], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -60,14 +66,18 @@ class FrozenTower:
         return other
 
     def train(
-        self, sets: list[TrainingSet], optimisation: Optimisation, on_step: OnStep
+        self,
+        sets: list[TrainingSet],
+        optimisation: Optimisation,
+        on_step: OnStep,
+        on_epoch: OnEpoch | None = None,
     ) -> list[dict[str, Tensor]]:
         if not self._fast_layers:  # measured once, so that all groups are trained alike
-            tokens = len(self.model.prompts.encoder.tree.tokens)
+            rows = len(sets) * self.model.prompts.num_tokens
             text = self.model.clip.text_model  # one for all that this tower was copied to
-            self._fast_layers["text"] = layers_that_gain(text, len(sets) * tokens)
+            self._fast_layers["text"] = layers_that_gain(text, rows) if rows else []
         with swapped(self._fast_layers["text"]):
-            return train_stacked(self.model, sets, optimisation, on_step, self.snapshots)
+            return train_stacked(self.model, sets, optimisation, on_step, self.snapshots, on_epoch)
 
     def forget(self) -> None:
         if self.snapshots:
@@ -104,12 +114,13 @@ class LoraTower:
             # Dropout and LoRA's first weights come from the fold's seed, in whatever order.
             with torch.random.fork_rng():
                 torch.manual_seed(fold.seed)
-                model = self._untrained(fold)
+                model, losses = self._untrained(fold), []
                 for step, loss in enumerate(self._steps(model, fold, batches, optimisation)):
                     check_finite(fold.name, step, loss)
                     on_step(done + step, total, loss)
+                    losses.append(loss)
             done += len(batches)
-            states.append(trained_part(model))
+            states.append({**trained_part(model), LOSSES: torch.tensor(losses)})
         return states
 
     def _untrained(self, fold: TrainingSet) -> HcpMerModel:

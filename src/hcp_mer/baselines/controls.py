@@ -1,0 +1,94 @@
+"""Controls: the same training without one thing that the method claims to live on.
+
+Where a control ties the model, that thing earned nothing on these clips.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import CLIPModel
+
+from hcp_mer.training.assembly import load_tokenizer
+from hcp_mer.training.fold_prompts import FoldPrompts, with_prompt_groups
+from hcp_mer.training.loso import LosoRun
+from hcp_mer.training.variants import (
+    Variant,
+    with_backbone,
+    with_model,
+    with_prompts,
+    with_views,
+)
+
+
+class ShiftedActionUnits(FoldPrompts):
+    """Every class has the action units of the next one, and its own emotion word."""
+
+    def groups(self, rows: np.ndarray) -> list[dict]:
+        groups = super().groups(rows)
+        sets = [group["action_units"] for group in groups]
+        return [
+            {**group, "action_units": others}
+            for group, others in zip(groups, [*sets[1:], sets[0]], strict=True)
+        ]
+
+
+def permuted_action_units(run: LosoRun) -> LosoRun:
+    """Texts of action units that belong to other classes; none keeps its own."""
+    known = run.prompts
+    return with_prompts(run, ShiftedActionUnits(known.written, known.action_units, known.labels))
+
+
+class ClassVectors(nn.Module):
+    """A vector per branch and class in the place of the prompts: learnt from clips, not from words.
+
+    `context`: (branches · classes, projection_dim), at first random directions; as "texts" they
+    make of a branch's cosines a linear classifier on its adapted features.
+    """
+
+    def __init__(self, num_vectors: int, size: int, seed: int):
+        super().__init__()
+        start = torch.randn(num_vectors, size, generator=torch.Generator().manual_seed(seed))
+        self.context = nn.Parameter(nn.functional.normalize(start, dim=-1))
+
+    num_tokens = 0
+
+    def forward(self, clip: nn.Module, context: Tensor | None = None) -> Tensor:
+        return self.context if context is None else context
+
+
+def linear_head(run: LosoRun) -> LosoRun:
+    """No text at all: adapters, losses and gate stay, the texts become free vectors."""
+    config = run.model.config
+    groups = [{**group, "action_units": [[1]]} for group in config.prompt_groups]  # one per class
+    model = with_prompt_groups(run.model, groups, load_tokenizer(run.recipe))
+    size = config.clip_config.projection_dim
+    vectors = ClassVectors(len(model.prompts.prompts), size, run.recipe.seeds[0])
+    model.prompts = vectors.to(model.device, model.dtype)
+    return with_model(run, model)
+
+
+def random_backbone(run: LosoRun) -> LosoRun:
+    """Both towers with random weights, as transformers initialises a CLIP."""
+    model = copy.deepcopy(run.model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.recipe.seeds[0])
+        untrained = CLIPModel(model.config.clip_config)
+    model.clip.load_state_dict(untrained.state_dict())
+    model.prompts.reset_context(model.clip.text_model)
+    return with_backbone(run, model.eval(), "baselines/random_backbone.parquet")
+
+
+def flow_in_both(run: LosoRun) -> LosoRun:
+    """The flow in the holistic branch, too, in place of the magnified apex."""
+    return with_views(run, holistic="componential")
+
+
+CONTROLS: Mapping[str, Variant] = {
+    change.__name__: Variant(change.__name__, change)
+    for change in (permuted_action_units, linear_head, random_backbone, flow_in_both)
+}
