@@ -18,9 +18,14 @@ _INNER_FOLDS = 3
 
 
 class FlowLogisticRegression:
-    """Flow images at 16×16, standardised; C chosen by UF1 inside the training subjects."""
+    """Logistic regression (Cox 1958) on flow images at 16×16, standardised.
+
+    C is chosen by UF1 inside the training subjects. No mirrored clips: see `FlowSvm` for these.
+    """
 
     name = "flow_logistic_regression"
+    heavy = False
+    num_parameters: int | None = None
 
     def __init__(self) -> None:
         self._pixels: np.ndarray | None = None
@@ -36,7 +41,7 @@ class FlowLogisticRegression:
         pixels, labels = self._flow_pixels(run)[rows], run.labels.numpy()[rows]
         subjects = run.subjects[rows]
         if len(set(labels)) == 1:
-            self._classifier = DummyClassifier().fit(pixels, labels)
+            self._classifier, self.num_parameters = DummyClassifier().fit(pixels, labels), 1
             return
         classifier = make_pipeline(
             StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=200)
@@ -53,6 +58,8 @@ class FlowLogisticRegression:
             warnings.simplefilter("ignore")
             classifier.fit(pixels, labels, **({"groups": subjects} if num_inner > 1 else {}))
         self._classifier = classifier
+        chosen = getattr(classifier, "best_estimator_", classifier)[-1]
+        self.num_parameters = chosen.coef_.size + chosen.intercept_.size
 
     def predict(self, run: LosoRun, rows: np.ndarray) -> np.ndarray:
         return self._classifier.predict(self._flow_pixels(run)[rows])

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import hashlib
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
+from hcp_mer.files import make_folder, read_json, write_json
+from hcp_mer.training.folds import Fold
 from hcp_mer.training.loso import LosoRun
 
 if TYPE_CHECKING:
     import pandas
+
+_AT_ONCE = 8  # folds that a stacked peer is asked for: what a killed run loses at most
 
 
 class Peer(Protocol):
     """A method that learns from the training clips of a fold and answers for the others.
 
     `rows` index the run's labelled clips, as `Fold.train` and `Fold.test` do; a peer reads
-    labels of training clips only.
+    labels of training clips only. Beside what is below a peer may have
+
+    - `heavy` (bool): it takes more than a minute on the demo, and runs only when it is named;
+    - `deterministic` (bool): its seed changes nothing, so that one seed is enough;
+    - `num_parameters` (int): numbers that the last fit has set from the labels;
+    - `fit_predict_folds(run, folds, seed) -> {fold.name: class indices}`: several folds side by
+      side, with the answers that each would get alone. `seed` is the recipe's; seeds of folds
+      come from `fold.seed(seed, name)`. It is asked for `folds_at_once` folds at a time.
     """
 
     name: str
@@ -29,19 +45,139 @@ class Peer(Protocol):
         ...
 
 
-def run_peer(peer: Peer, run: LosoRun) -> None:
-    """Every fold of a run with a peer; writes baselines/<name>.parquet unless it is there."""
+@dataclass(frozen=True)
+class Cost:
+    """What a peer took. `seconds`: of fitting and answering, over `num_folds` folds of all seeds;
+    reading images is in it, encoding them with the frozen tower is not.
+    """
+
+    seconds: float
+    num_folds: int
+    num_parameters: int | None
+
+
+def run_peer(peer: Peer, run: LosoRun, folds: list[Fold] | None = None) -> pandas.DataFrame:
+    """Every fold of a run with a peer, for each of the recipe's seeds.
+
+    Writes baselines/<name>.parquet, and what it took beside it, unless they are there. Folds that
+    were answered before a run was stopped are kept.
+
+    Args: folds: a few folds, to try the peer: their answers are kept for the whole run, but no
+        table is written.
+    Returns: the table: dataset, subject, clip_id, label, prediction, seed.
+    """
     import pandas
 
-    destination = f"baselines/{peer.name}.parquet"
-    if (run.folder.root / destination).is_file():
-        return
-    seed = run.recipe.seeds[0]
-    tables: list[pandas.DataFrame] = []
-    for fold in tqdm(run.folds, desc=peer.name.replace("_", " "), unit="fold"):
-        peer.fit(run, fold.train, fold.seed(seed, peer.name))
-        answers = [run.classes[index] for index in peer.predict(run, fold.test)]
-        tables.append(
-            pandas.DataFrame({**run.identities(fold), "prediction": answers, "seed": seed})
+    destination = _destination(peer.name)
+    seeds = seeds_of(peer, run)
+    if folds is None and (run.folder.root / destination).is_file():
+        table = pandas.read_parquet(run.folder.root / destination)
+        if set(seeds) <= set(table["seed"]):
+            return table
+    answers = _answers_of(peer, run)
+    wanted = run.folds if folds is None else folds
+    with tqdm(total=len(seeds) * len(wanted), desc=_words(peer.name), unit="fold") as bar:
+        for seed in seeds:
+            _answer(peer, run, wanted, seed, answers, bar)
+    table = pandas.concat(
+        [_table(run, fold, answers, seed) for seed in seeds for fold in wanted], ignore_index=True
+    )
+    if folds is None:
+        write_json(cost_file(run.folder.root, peer.name), vars(_cost(answers, wanted, seeds)))
+        run.folder.save_table(table, destination)
+        answers.forget()
+    return table
+
+
+def cost_of_trial(peer: Peer, run: LosoRun, folds: list[Fold]) -> Cost:
+    """What the answered folds of a trial took."""
+    return _cost(_answers_of(peer, run), folds, seeds_of(peer, run))
+
+
+def cost_file(root: Path, name: str) -> Path:
+    """Where `run_peer` writes a Cost, JSON."""
+    return root / "baselines" / f"{name}.json"
+
+
+def seeds_of(peer: Peer, run: LosoRun) -> list[int]:
+    """The recipe's seeds; of a peer on which they have no effect, the first."""
+    return run.recipe.seeds[:1] if getattr(peer, "deterministic", False) else run.recipe.seeds
+
+
+class _Answers:
+    """What a peer has answered so far, one file for each fold and seed."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def file(self, fold: Fold, seed: int) -> Path:
+        # A subject's name may hold what no file name does.
+        return (
+            self.folder / f"seed{seed}-{hashlib.sha256(fold.name.encode()).hexdigest()[:16]}.json"
         )
-    run.folder.save_table(pandas.concat(tables, ignore_index=True), destination)
+
+    def save(self, fold: Fold, seed: int, **content: Any) -> None:
+        make_folder(self.folder)
+        write_json(self.file(fold, seed), content)
+
+    def load(self, fold: Fold, seed: int) -> dict[str, Any]:
+        return read_json(self.file(fold, seed), ("predictions", "seconds", "num_parameters"))
+
+    def forget(self) -> None:
+        """The table is written: the parts can go."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _destination(name: str) -> str:
+    return f"baselines/{name}.parquet"
+
+
+def _answers_of(peer: Peer, run: LosoRun) -> _Answers:
+    return _Answers(run.folder.unfinished(_destination(peer.name)))
+
+
+def _answer(
+    peer: Peer, run: LosoRun, folds: list[Fold], seed: int, answers: _Answers, bar: tqdm
+) -> None:
+    """See that each of the folds has its answers."""
+    missing = [fold for fold in folds if not answers.file(fold, seed).is_file()]
+    bar.update(len(folds) - len(missing))
+    together = hasattr(peer, "fit_predict_folds")
+    size = getattr(peer, "folds_at_once", _AT_ONCE) if together else 1
+    for start in range(0, len(missing), size):
+        group = missing[start : start + size]
+        begun = time.perf_counter()
+        if together:
+            predictions = peer.fit_predict_folds(run, group, seed)
+        else:
+            (fold,) = group
+            peer.fit(run, fold.train, fold.seed(seed, peer.name))
+            predictions = {fold.name: peer.predict(run, fold.test)}
+        seconds = (time.perf_counter() - begun) / len(group)
+        for fold in group:
+            answers.save(
+                fold,
+                seed,
+                predictions=[run.classes[index] for index in predictions[fold.name]],
+                seconds=seconds,
+                num_parameters=getattr(peer, "num_parameters", None),
+            )
+        bar.update(len(group))
+
+
+def _table(run: LosoRun, fold: Fold, answers: _Answers, seed: int) -> pandas.DataFrame:
+    import pandas
+
+    predictions = answers.load(fold, seed)["predictions"]
+    return pandas.DataFrame({**run.identities(fold), "prediction": predictions, "seed": seed})
+
+
+def _cost(answers: _Answers, folds: list[Fold], seeds: list[int]) -> Cost:
+    """Times are summed; of the parameters the most, for a fold that lacks a class has fewer."""
+    parts = [answers.load(fold, seed) for seed in seeds for fold in folds]
+    counts = [part["num_parameters"] for part in parts if part["num_parameters"] is not None]
+    return Cost(sum(part["seconds"] for part in parts), len(parts), max(counts, default=None))
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -13,9 +13,15 @@ from hcp_mer.training.loso import LosoRun
 
 
 class ZeroShot:
-    """The class whose prompt group is most similar to the clip (Eq. 1; gate ½ and ½)."""
+    """Zero-shot CLIP (Radford et al. 2021) with prompt groups (Eq. 1; gate ½ and ½).
+
+    The answer is the class whose group is most similar to the clip.
+    """
 
     name = "zero_shot"
+    heavy = False
+    deterministic = True
+    num_parameters = 0
 
     def fit(self, run: LosoRun, rows: np.ndarray, seed: int) -> None:
         """Nothing is fitted but the words: contexts are "a photo of", adapters untrained."""
