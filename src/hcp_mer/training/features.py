@@ -37,7 +37,7 @@ def encode_pairs(
     Returns: branch → (len(rows), projection_dim) float32 on the CPU.
     """
     if cache is None:
-        return _encode(model, processor, pairs, rows)
+        return _encode(model, processor, pairs, rows, show=False)
     key = _cache_key(model, processor, pairs, rows)
     try:
         with safe_open(cache, "pt") as stored:
@@ -65,10 +65,14 @@ def read_pixels(
 
 @torch.inference_mode()
 def _encode(
-    model: HcpMerModel, processor: HcpMerImageProcessor, pairs: Pairs, rows: list[int]
+    model: HcpMerModel,
+    processor: HcpMerImageProcessor,
+    pairs: Pairs,
+    rows: list[int],
+    show: bool = True,
 ) -> dict[str, Tensor]:
     parts: dict[str, list[Tensor]] = {branch: [] for branch in model.config.branches}
-    for batch in _pixel_batches(model, processor, pairs, rows, "frozen features"):
+    for batch in _pixel_batches(model, processor, pairs, rows, "frozen features", show):
         for branch, pixels in batch.items():
             pooled = model.encode_images(pixels.to(model.device)).pooled
             parts[branch].append(pooled.float().cpu())
@@ -81,9 +85,11 @@ def _pixel_batches(
     pairs: Pairs,
     rows: list[int],
     what: str,
+    show: bool = True,
 ) -> Iterator[dict[str, Tensor]]:
     """branch → (batch, 3, image_size, image_size), batch by batch, under a progress bar."""
-    with tqdm(total=len(rows), desc=what, unit="clip") as bar:
+    hidden = {} if show else {"disable": True}  # else tqdm's own switch counts
+    with tqdm(total=len(rows), desc=what, unit="clip", **hidden) as bar:
         for start in range(0, len(rows), _BATCH):
             batch = rows[start : start + _BATCH]
             images = {
