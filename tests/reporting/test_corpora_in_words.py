@@ -10,8 +10,9 @@ import pytest
 from huggingface_hub import ModelCard
 
 from hcp_mer.reporting.card import render_fold_card, render_model_card
+from hcp_mer.reporting.content import how_to_reproduce
 from hcp_mer.reporting.figures import subjects_figure
-from hcp_mer.reporting.html import how_to_reproduce, write_report
+from hcp_mer.reporting.html import write_report
 from hcp_mer.reporting.scores import read_metrics, write_metrics
 from hcp_mer.reporting.table import listed, print_scores
 from tests.reporting.test_model_card import COMMIT, CONFIG, PROCESSOR

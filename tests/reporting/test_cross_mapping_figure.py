@@ -81,7 +81,7 @@ def test_the_report_shows_it_where_the_run_counted_and_nothing_where_not(tmp_pat
     page = Page(write_report(tmp_path))
     assert "AU4, AU4+AU7 (5 of 6 folds)" in page.text
     assert "Many to one: AU4" in page.text
-    assert len(page.targets) == len(plain.targets) + 2  # one figure in two themes
+    assert len(page.targets) == len(plain.targets) + 4  # two figures in two themes
     assert (tmp_path / "figures" / "cross_mapping.png").is_file()
 
 

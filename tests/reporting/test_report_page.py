@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
+import re
 import runpy
 import sys
 from html.parser import HTMLParser
@@ -16,7 +18,8 @@ import pytest
 from PIL import Image
 
 from hcp_mer.errors import UserError
-from hcp_mer.reporting.html import how_to_reproduce, write_report
+from hcp_mer.reporting.content import how_to_reproduce
+from hcp_mer.reporting.html import write_report
 from hcp_mer.reporting.scores import write_metrics
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_report.py"
@@ -89,11 +92,20 @@ def page(run):
 def test_page_points_at_nothing_outside_itself(run, page):
     assert len(page.targets) == 3 * 2 + 5  # three figures in two themes, five pictures
     assert all(target.startswith("data:image/") for target in page.targets)
-    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert not {"link", "iframe", "object"} & set(page.tags)
     source = (run / "report.html").read_text(encoding="utf-8")
     assert "http:" not in source
     assert "https:" not in source
     assert "url(" not in source
+
+
+def test_the_one_script_is_the_one_that_the_page_allows(run, page):
+    source = (run / "report.html").read_text(encoding="utf-8")
+    (script,) = re.findall(r"<script>(.*?)</script>", source, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert page.tags.count("script") == 1
+    assert f"script-src 'sha256-{digest}'\"" in source
+    assert "default-src 'none'" in source
 
 
 def test_text_of_others_is_shown_and_never_run(page):

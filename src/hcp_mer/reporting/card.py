@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcp_mer.files import read_json, write_whole
-from hcp_mer.reporting.html import summary
+from hcp_mer.reporting.content import summary
 from hcp_mer.reporting.markdown import render
 from hcp_mer.reporting.scores import corpus_sizes
 from hcp_mer.reporting.table import (

@@ -130,7 +130,7 @@ def clips_in_words(clips: Mapping[str, Any]) -> list[str]:
         f"Clip by clip (seed {seeds['A']} of A, {seeds['B']} of B): both right "
         f"{clips['both_right']}, only A {clips['only_a']}, only B {clips['only_b']}, "
         f"neither {clips['none']}.",
-        f"Aside: exact McNemar test p = {clips['mcnemar_p']:.2g}; it takes clips for independent, "
+        f"Aside: exact McNemar test p = {clips['mcnemar_p']:.3g}; it takes clips for independent, "
         "which the clips of one subject are not: trust the interval over subjects.",
     ]
 

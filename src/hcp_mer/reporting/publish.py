@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from hcp_mer.reporting.card import usage_lines, write_model_card
-from hcp_mer.reporting.examples import choose_examples
+from hcp_mer.reporting.examples import attention_rows, choose_examples
 from hcp_mer.reporting.html import write_report
 from hcp_mer.reporting.scores import write_metrics
 from hcp_mer.reporting.table import print_scores
@@ -18,19 +18,20 @@ _VIEWS = ("magnified", "flow")
 
 
 def publish(run_folder: Path, pairs: Any | None = None) -> dict[str, Any]:
-    """Score a run; write metrics.json, report.html, figures and the checkpoint's card.
+    """Score a run; write metrics.json, report.html, report.md, figures and the checkpoint's card.
 
-    Args: pairs: the run's prepared pairs, for the report's examples; None leaves them out.
+    Args: pairs: the run's prepared pairs, for the report's pictures; None leaves those out.
     Returns: the content of metrics.json.
     Raises:
         UserError: the run is incomplete.
     """
     metrics = write_metrics(run_folder)
-    examples = [] if pairs is None else choose_examples(pairs, run_folder, metrics["classes"])
-    write_report(run_folder, examples)
-    if examples:
+    classes = metrics["classes"]
+    examples = choose_examples(pairs, run_folder, classes)
+    write_report(run_folder, examples, attention_rows(pairs, run_folder, classes))
+    for example in [own for own in examples if "magnified" in own][:1]:
         for view in _VIEWS:
-            Image.fromarray(examples[0][view]).save(_example(run_folder, view))
+            Image.fromarray(example[view]).save(_example(run_folder, view))
     checkpoint = run_folder / "model"
     if (checkpoint / "config.json").is_file():
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))

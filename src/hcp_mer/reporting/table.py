@@ -103,6 +103,8 @@ def run_title(metrics: Mapping[str, Any]) -> str:
         counted(metrics["num_subjects"], "subject"),
         f"trained on {listed(trained_on(metrics))}, tested on {listed(metrics['per_dataset'])}"
         if is_cross_corpus(metrics)
+        else "leave one dataset out"
+        if leaves_datasets_out(metrics)
         else "LOSO",
         "last step",
         f"mean of {num_seeds} seeds" if num_seeds > 1 else "",
@@ -126,13 +128,18 @@ def baseline_verdicts(metrics: Mapping[str, Any]) -> list[str]:
     The 95 % interval is that of the paired difference, model minus baseline. A model that does
     not beat chance is compared with nothing else.
     """
-    by_chance = metrics["baseline_difference_95"].get("chance", {}).get("uf1")
-    if by_chance is not None and by_chance[0] <= 0:
+    if not beats_chance(metrics):
         return [
             f"{MODEL_NAME} does not clearly beat chance (the same training on shuffled labels): "
             "nothing can be read from the other rows."
         ]
     return [verdict(metrics, name) for name in baseline_names(metrics)]
+
+
+def beats_chance(metrics: Mapping[str, Any]) -> bool:
+    """Whether the model clearly beats the same training on shuffled labels, if that was run."""
+    by_chance = metrics["baseline_difference_95"].get("chance", {}).get("uf1")
+    return by_chance is None or by_chance[0] > 0
 
 
 def verdict(metrics: Mapping[str, Any], name: str) -> str:
@@ -206,6 +213,11 @@ def partial_in_words(metrics: Mapping[str, Any]) -> str:
 def is_cross_corpus(metrics: Mapping[str, Any]) -> bool:
     """Whether whole corpora were tested on that nothing was trained on."""
     return metrics.get("protocol") == "cross_corpus"
+
+
+def leaves_datasets_out(metrics: Mapping[str, Any]) -> bool:
+    """Whether each corpus was tested by a model of all others."""
+    return metrics.get("protocol") == "leave_one_dataset_out"
 
 
 def trained_on(metrics: Mapping[str, Any]) -> list[str]:
