@@ -13,12 +13,12 @@ from tqdm import tqdm
 from hcp_mer.model.attention_hcp_mer import attribute_patches
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 from hcp_mer.training.checkpoint import apply_trained_part, load_head
-from hcp_mer.training.features import VIEW_OF
 from hcp_mer.training.folds import Fold
 from hcp_mer.training.loso import LosoRun
 from hcp_mer.training.reopen import trained_states
 
 ATTENTION = "attention.parquet"
+_VIEW_OF = {"holistic": "magnified", "componential": "flow"}
 _BATCH = 16
 
 
@@ -58,12 +58,12 @@ def _attribute_fold(
     """branch → a flat attribution for each held-out clip; None for a branch that is off."""
     model, head, texts = _of_fold(run, fold, state)
     classes = _predicted(run, fold, seed)
-    maps: dict[str, list | None] = dict.fromkeys(VIEW_OF)
+    maps: dict[str, list | None] = dict.fromkeys(_VIEW_OF)
     maps |= {branch: [] for branch in model.config.branches}
     for start in range(0, len(fold.test), _BATCH):
         rows = fold.test[start : start + _BATCH]
         for branch in model.config.branches:
-            pixels = _pixels(run, rows, VIEW_OF[branch])
+            pixels = _pixels(run, rows, _VIEW_OF[branch])
             chosen = classes[start : start + _BATCH]
             own = attribute_patches(model, pixels, branch, chosen, text_embeds=texts, head=head)
             maps[branch] += list(own.flatten(1).cpu().numpy())

@@ -22,6 +22,7 @@ from hcp_mer.reporting.figures.theme import (
     LIGHT,
     PAGE_INCHES,
     Theme,
+    add_note,
     render,
 )
 
@@ -33,6 +34,7 @@ __all__ = [
     "Theme",
     "ablation_figure",
     "ablation_tasks_figure",
+    "add_note",
     "attention_figure",
     "bipartite_figure",
     "comparison_figure",

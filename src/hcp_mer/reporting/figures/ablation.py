@@ -11,6 +11,7 @@ from hcp_mer.reporting.figures.theme import (
     LIGHT,
     PAGE_INCHES,
     Theme,
+    add_note,
     empty_figure,
     grid,
     title,
@@ -59,6 +60,7 @@ def ablation_tasks_figure(tasks: Sequence[tuple[str, Rows]], theme: Theme = LIGH
             axes = next(panels)
             _draw_bars(axes, rows, key, theme)
             title(axes, f"{name}: {score_title}" if name else score_title, theme)
+    add_note(figure, "whiskers: 95 % intervals over subjects; dashed: the full model", theme)
     return figure
 
 
@@ -78,7 +80,8 @@ def _draw_bars(axes: Axes, rows: Rows, key: str, theme: Theme) -> None:
             end = max(end, high)
         axes.annotate(
             f"{scores[key]:.3f}", (end, place), (4, 0), textcoords="offset points",
-            va="center", size=8, color=theme.ink,
+            va="center", size=8, color=theme.ink, zorder=4,
+            bbox={"facecolor": theme.page, "edgecolor": "none", "pad": 0.6},
         )  # fmt: skip
     axes.axvline(full, color=theme.model, linestyle="--", linewidth=1, zorder=0)
     axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Which view a branch looks at.
 VIEW_OF = {"holistic": "magnified", "componential": "flow"}
 _TITLES = {"magnified": "magnified apex", "flow": "optical flow"}
-_HEAT = "YlOrRd"  # ever darker, so that a grey printer keeps the order
+_HEAT = "OrRd"  # ever darker, so that a grey printer keeps the order
 _PANEL_INCHES = 1.75
 
 

@@ -14,6 +14,7 @@ from hcp_mer.reporting.figures.theme import (
     COLUMN_INCHES,
     LIGHT,
     PAGE_INCHES,
+    SMALL_MARKERS,
     Theme,
     empty_figure,
     kind_styles,
@@ -114,7 +115,7 @@ def _scatter(
         own = points[labels == label]
         axes.scatter(
             *own.T,
-            s=size,
+            s=size * (1.6 if marker in SMALL_MARKERS else 1),
             c=colour,
             marker=marker,
             edgecolors=theme.page,

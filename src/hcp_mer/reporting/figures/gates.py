@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-_NAMES = {"holistic": "α_h, holistic", "componential": "β_c, componential"}
+_NAMES = {"holistic": r"$\alpha_h$, holistic", "componential": r"$\beta_c$, componential"}
 _GOLDEN = 0.618034
 
 
@@ -41,7 +41,7 @@ def gates_figure(predictions: pd.DataFrame, classes: Sequence[str], theme: Theme
             centre = row + (-0.2, 0.2)[index]
             axes.scatter(
                 weights, centre + 0.26 * (_spread(len(weights)) - 0.5), s=9, c=colour,
-                marker=marker, alpha=0.5, linewidths=0,
+                marker=marker, alpha=0.65, linewidths=0,
                 label=_NAMES[branch] if row == 0 else None,
             )  # fmt: skip
             if len(weights):

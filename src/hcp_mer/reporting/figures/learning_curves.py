@@ -11,6 +11,7 @@ from hcp_mer.reporting.figures.theme import LIGHT, Theme, empty_figure, grid
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _LOGARITHMIC_FROM = 10.0  # highest over lowest loss
@@ -45,13 +46,23 @@ def learning_curves_figure(curves: pd.DataFrame, theme: Theme = LIGHT) -> Figure
     axes.annotate(f" {last:.3g}", (median.index[-1], last), va="center", size=9, color=theme.ink)
     axes.set_ylabel("training loss")
     if losses.min() > 0 and losses.max() > _LOGARITHMIC_FROM * losses.min():
-        axes.set_yscale("log")
+        _make_logarithmic(axes)
         axes.set_ylabel("training loss (logarithmic)")
     else:
         axes.set_ylim(min(0.0, losses.min()), None)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_xlabel("epoch")
+    axes.set(xlabel="epoch", xlim=(min(1, curves["epoch"].min()), None))
     number = f"{len(folds)} folds" + (" and seeds" if curves["seed"].nunique() > 1 else "")
     axes.set_title(f"thin: {number}; thick: median", color=theme.ink, size=9, loc="right")
     grid(axes, theme)
     return figure
+
+
+def _make_logarithmic(axes: Axes) -> None:
+    """Ticks at 1, 2 and 5 of each decade, as plain numbers."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter("{x:g}")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 COLUMN_INCHES = 5.6
 PAGE_INCHES = 10.5
 MARKERS = "osDv^P*X<>"
+SMALL_MARKERS = "v^*<>"  # of the same nominal size they have less ink
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,13 @@ def empty_figure(
 def title(axes: Axes, text: str, theme: Theme, size: float = 10) -> None:
     """A panel's title, left above it."""
     axes.set_title(text, color=theme.ink, size=size, loc="left")
+
+
+def add_note(figure: Figure, text: str, theme: Theme) -> None:
+    """A sentence in small letters below a figure, such as that its clips are synthetic."""
+    before = figure.get_supxlabel()
+    whole = f"{before}; {text}" if before else text
+    figure.supxlabel(whole, x=0.01, ha="left", size=8, color=theme.other)
 
 
 def grid(axes: Axes, theme: Theme, axis: str = "both") -> None:
