@@ -32,11 +32,7 @@ def main() -> None:
         required=True,
         help="folder of pairs, imagefolder, or Hub id; several make a composite database",
     )
-    parser.add_argument(
-        "--test_dataset",
-        nargs="+",
-        help="cross-corpus: train on all of --dataset, test on each corpus here",
-    )
+    parser.add_argument("--test_dataset", nargs="+", help="cross-corpus: test on these instead")
     parser.add_argument(
         "--leave_one_dataset_out",
         action="store_true",
@@ -55,6 +51,17 @@ def main() -> None:
         default=[],
         metavar="KEY=VALUE",
         help="override a key of the recipe; model.KEY reaches its model options",
+    )
+    parser.add_argument(
+        "--controls",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="train without texts, with others' action units, … besides",
+    )
+    parser.add_argument(
+        "--measure_leak",
+        action="store_true",
+        help="a diagnostic: what choosing each subject's best epoch would add",
     )
     parser.add_argument("--report_to", help="tensorboard, trackio or wandb, for the training loss")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -96,6 +103,8 @@ def main() -> None:
         args.report_to,
         test_dataset=args.test_dataset,
         leave_one_dataset_out=args.leave_one_dataset_out,
+        controls=args.controls,
+        measure_leak=args.measure_leak,
     )
     if metrics is not None:
         print(f"peak memory: {peak_memory()}")

@@ -20,6 +20,8 @@ def run_loso(
     report_to: str | None = None,
     test_dataset: Sources | None = None,
     leave_one_dataset_out: bool = False,
+    controls: bool = True,
+    measure_leak: bool = False,
 ) -> dict[str, Any] | None:
     """Leave one subject out, with controls and peers on the same folds; then one final model.
 
@@ -36,6 +38,11 @@ def run_loso(
         test_dataset: other corpora to test on (cross-corpus): nobody of `dataset` is left out
             then, and the model trained on all of it is both the one tested and the final one.
         leave_one_dataset_out: leave out one corpus of `dataset` after the other, not one subject.
+        controls: train the folds once more for each control (`baselines/controls.py`): without
+            texts, with other classes' action units, on a random backbone, with the flow in both
+            branches. Chance is always there.
+        measure_leak: train the folds once more and ask every epoch's model about the held-out
+            clips: a diagnostic of what choosing the epoch there would add, never a result.
     Returns: the content of metrics.json; None in all processes but the main one.
     Raises:
         UserError: unusable recipe, pairs or folder; motion measured differently in two corpora; a
@@ -44,6 +51,7 @@ def run_loso(
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
 
+    from hcp_mer.baselines.controls import train_controls
     from hcp_mer.baselines.flow_logistic_regression import FlowLogisticRegression
     from hcp_mer.baselines.protocol import run_peer
     from hcp_mer.baselines.zero_shot import ZeroShot
@@ -51,6 +59,7 @@ def run_loso(
     from hcp_mer.reporting.publish import publish
     from hcp_mer.training.final import train_final
     from hcp_mer.training.launch import open_accelerator
+    from hcp_mer.training.leak import measure_leak as ask_every_epoch
     from hcp_mer.training.loso import open_run, train_folds
     from hcp_mer.training.run_folder import RunFolder
 
@@ -69,6 +78,10 @@ def run_loso(
         if report_to:
             accelerator.init_trackers("hcp_mer")
         train_folds(run, accelerator)
+        if controls:
+            train_controls(run, accelerator)
+        if measure_leak:
+            ask_every_epoch(run, accelerator)
         accelerator.end_training()
         if not accelerator.is_main_process:
             return None

@@ -30,6 +30,14 @@ def foreign(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def learnable(tmp_path_factory):
+    """Enough foreign pairs, 60 of 5 subjects, for the tiny CLIP to learn from their flow."""
+    folder = tmp_path_factory.mktemp("learnable") / "pairs"
+    write_foreign_pairs(folder, size=32)
+    return folder
+
+
 @pytest.fixture
 def make_tiny_recipe(tmp_path, tiny_backbone):
     def make(groups=GROUPS, **settings):

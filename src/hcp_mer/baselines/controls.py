@@ -6,7 +6,9 @@ Where a control ties the model, that thing earned nothing on these clips.
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,11 +20,17 @@ from hcp_mer.training.fold_prompts import FoldPrompts, with_prompt_groups
 from hcp_mer.training.loso import LosoRun
 from hcp_mer.training.variants import (
     Variant,
+    train_variant,
     with_backbone,
     with_model,
     with_prompts,
     with_views,
 )
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+logger = logging.getLogger(__name__)
 
 
 class ShiftedActionUnits(FoldPrompts):
@@ -92,3 +100,19 @@ CONTROLS: Mapping[str, Variant] = {
     change.__name__: Variant(change.__name__, change)
     for change in (permuted_action_units, linear_head, random_backbone, flow_in_both)
 }
+
+
+def train_controls(run: LosoRun, accelerator: Accelerator | None = None) -> None:
+    """Every control on every fold, into baselines/; those that are there are kept.
+
+    Args: accelerator: shares the folds out.
+    """
+    if run.recipe.trains_tower:
+        if accelerator is None or accelerator.is_main_process:
+            logger.warning(
+                "controls share the frozen tower's features: this run, whose tower is trained "
+                "(vision_lora), has none but chance."
+            )
+        return
+    for name, control in CONTROLS.items():
+        train_variant(control, run, f"baselines/{name}.parquet", accelerator)

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcp_mer.errors import UserError
-from hcp_mer.files import make_folder, read_json, write_json
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 from hcp_mer.training.assembly import build_model
 from hcp_mer.training.features import encode_pairs
 from hcp_mer.training.fold_prompts import FoldModels, FoldPrompts
-from hcp_mer.training.folds import Fold, final_fold, groups_of
+from hcp_mer.training.folds import Fold, final_fold
+from hcp_mer.training.groups import forget, sets_of, table_of_folds
 from hcp_mer.training.held_out import answer_held_out
-from hcp_mer.training.loso import LosoRun, fold_steps, group_size_of, train_sets
+from hcp_mer.training.loso import LosoRun, train_sets
 from hcp_mer.training.progress import Progress
 from hcp_mer.training.snapshot import Snapshots
-from hcp_mer.training.stacked import TrainingSet
 from hcp_mer.training.tower import FrozenTower
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas
     from accelerate import Accelerator
+
+_OF_EMBEDDINGS = ["dataset", "subject", "clip_id", "label", "embedding", "seed"]
 
 
 @dataclass(frozen=True)
@@ -64,85 +63,41 @@ def train_variant(
         )
     if (run.folder.root / destination).is_file():
         return
-    here, processes = 0, 1
-    if accelerator:
-        here, processes = accelerator.process_index, accelerator.num_processes
     changed = variant.change(run)
     unfinished = run.folder.unfinished(destination)
     changed = replace(changed, tower=FrozenTower(changed.model, Snapshots(unfinished)))
-    size = _group_size(changed, unfinished, accelerator)
-    alike = changed.prompts.variants(run.folds)
-    groups = [group for folds in alike for group in groups_of(folds, size, processes)]
-    share = [g for g in groups[here::processes] if not _place(unfinished, g).is_file()]
-    sets = [part for group in share for part in _sets_of(changed, group)]
+
+    def answer_group(folds: list[Fold], progress: Progress) -> dict[str, pandas.DataFrame]:
+        return _answers(changed, folds, progress)
+
     what = variant.name.replace("_", " ")
-    with Progress(fold_steps(changed, sets), what, show=here == 0 and bool(sets)) as progress:
-        for group in share:
-            _train_group(changed, group, unfinished, progress)
-    _wait(accelerator)
-    if here == 0:
-        _collect(run, groups, unfinished, destination, embeddings)
-    _wait(accelerator)  # nobody goes on before the table is there
-
-
-def _group_size(run: LosoRun, unfinished: Path, accelerator: Accelerator | None) -> int:
-    """How many folds to stack: the same for all processes, and for the run that goes on."""
-    place = unfinished / "group_size.json"
-    if not place.is_file() and (accelerator is None or accelerator.is_main_process):
-        make_folder(unfinished)
-        write_json(place, group_size_of(run))
-    _wait(accelerator)
-    return read_json(place)
-
-
-def _wait(accelerator: Accelerator | None) -> None:
+    table = table_of_folds(changed, destination, what, answer_group, accelerator)
+    if table is not None:
+        if embeddings:
+            beside = destination.removesuffix(".parquet") + ".embeddings.parquet"
+            run.folder.save_table(table[_OF_EMBEDDINGS], beside)
+        run.folder.save_table(table.drop(columns=["embedding", "fold"]), destination)
+        forget(run, destination)
     if accelerator:
-        accelerator.wait_for_everyone()
+        accelerator.wait_for_everyone()  # nobody goes on before the table is there
 
 
-def _sets_of(run: LosoRun, folds: list[Fold]) -> list[TrainingSet]:
-    return [run.training_set(fold, seed) for fold in folds for seed in run.recipe.seeds]
-
-
-def _train_group(run: LosoRun, folds: list[Fold], unfinished: Path, progress: Progress) -> None:
-    """Folds with equal prompts, side by side; what they say is written at once."""
+def _answers(run: LosoRun, folds: list[Fold], progress: Progress) -> dict[str, pandas.DataFrame]:
+    """Train folds with equal prompts side by side; what each says of its held-out clips."""
     import pandas
 
     tower = run.tower_of(folds[0])
-    trained = iter(train_sets(run, tower, _sets_of(run, folds), progress))
-    tables = []
+    trained = iter(train_sets(run, tower, sets_of(run, folds), progress))
+    tables = {}
     for fold in folds:
-        for seed in run.recipe.seeds:
-            answer = answer_held_out(run, fold, next(trained).part, seed)
-            embedding = answer.embeddings["embedding"]
-            tables.append(answer.predictions.assign(embedding=embedding, fold=fold.name))
-    place = _place(unfinished, folds)
-    partial = place.with_suffix(".partial")
-    pandas.concat(tables, ignore_index=True).to_parquet(partial, index=False)
-    partial.replace(place)
+        answers = [
+            answer_held_out(run, fold, next(trained).part, seed) for seed in run.recipe.seeds
+        ]
+        tables[fold.name] = pandas.concat(
+            [a.predictions.assign(embedding=a.embeddings["embedding"]) for a in answers]
+        )
     tower.forget()
-
-
-def _collect(
-    run: LosoRun, groups: list[list[Fold]], unfinished: Path, destination: str, embeddings: bool
-) -> None:
-    """Pool what the groups wrote, in the order of the run's folds."""
-    import pandas
-
-    tables = pandas.concat([pandas.read_parquet(_place(unfinished, group)) for group in groups])
-    by_fold = dict(iter(tables.groupby("fold")))
-    table = pandas.concat([by_fold[fold.name] for fold in run.folds], ignore_index=True)
-    if embeddings:
-        kept = ["dataset", "subject", "clip_id", "label", "embedding", "seed"]
-        beside = destination.removesuffix(".parquet") + ".embeddings.parquet"
-        run.folder.save_table(table[kept], beside)
-    run.folder.save_table(table.drop(columns=["embedding", "fold"]), destination)
-    shutil.rmtree(unfinished)
-
-
-def _place(unfinished: Path, folds: list[Fold]) -> Path:
-    names = "\n".join(fold.name for fold in folds)
-    return unfinished / f"{hashlib.sha256(names.encode()).hexdigest()[:16]}.parquet"
+    return tables
 
 
 def with_options(run: LosoRun, **options) -> LosoRun:
