@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from hcp_mer.model.flow_image_hcp_mer import ZERO_LEVEL, flip_flow_image
 from hcp_mer.training.loso import LosoRun
+
+if TYPE_CHECKING:
+    from sklearn.svm import SVC
+
+    from hcp_mer.data.pairs import Pairs
 
 _SIDE = 28
 _STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -27,40 +34,36 @@ class FlowSvm:
     num_parameters: int | None = None
 
     def __init__(self) -> None:
-        self._views: np.ndarray | None = None
+        self._seen: Pairs | None = None
 
     def fit(self, run: LosoRun, rows: np.ndarray, seed: int) -> None:
-        views, products = self._prepared(run)
-        labels, subjects = run.labels.numpy(), run.subjects
-        self._train = rows
-        self._classes = np.unique(labels[rows])
+        views, labels = self._views_of(run), run.labels.numpy()[rows]
+        self._classes = np.unique(labels)
         if len(self._classes) == 1:
             self._machine, self.num_parameters = None, 1
             return
-        self.strength = _choose_strength(products, labels, subjects, rows)
-        self._machine = _fit(products, labels, rows, self.strength)
+        products = self._products[np.ix_(rows, (0, 1), rows, (0, 1))]
+        self.strength = _choose_strength(products, labels, run.subjects[rows])
+        self._machine, self._train = _fit(products, labels, self.strength), views[rows]
         pairs = len(self._classes) * (len(self._classes) - 1) // 2
         self.num_parameters = pairs * (views.shape[-1] + 1)
 
     def predict(self, run: LosoRun, rows: np.ndarray) -> np.ndarray:
         if self._machine is None:
             return np.full(len(rows), self._classes[0])
-        _, products = self._prepared(run)
-        return _predict(self._machine, products, self._train, rows)
+        return _predict(self._machine, _products(self._views_of(run)[rows], self._train))
 
-    def _prepared(self, run: LosoRun) -> tuple[np.ndarray, np.ndarray]:
-        """Views and their scalar products, of every clip, computed once.
+    def _views_of(self, run: LosoRun) -> np.ndarray:
+        """`flow_views` and their products, computed once for each set of pairs.
 
         A product of two clips depends on these two alone, so that a fold's part of the table is
         what it would compute from its own clips.
         """
-        if self._views is None:
+        if self._seen is not run.pairs:
             self._views = flow_views(run, _SIDE)
-            flat = self._views.reshape(-1, self._views.shape[-1])
-            products = (flat @ flat.T).astype(np.float64)
-            num_clips = len(self._views)
-            self._products = products.reshape(num_clips, 2, num_clips, 2)
-        return self._views, self._products
+            self._products = _products(self._views, self._views)
+            self._seen = run.pairs
+        return self._views
 
 
 def flow_views(run: LosoRun, side: int) -> np.ndarray:
@@ -86,22 +89,31 @@ def flow_views(run: LosoRun, side: int) -> np.ndarray:
     return np.array(views, dtype=np.float32)
 
 
-def _choose_strength(
-    products: np.ndarray, labels: np.ndarray, subjects: np.ndarray, rows: np.ndarray
-) -> float:
-    """The C with the best UF1 on left-out training subjects, the smallest of those that tie."""
+def _products(views: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Scalar products, (clips, 2, other clips, 2) float64."""
+    flat, other = (both.reshape(-1, both.shape[-1]) for both in (views, others))
+    return (flat @ other.T).astype(np.float64).reshape(len(views), 2, len(others), 2)
+
+
+def _choose_strength(products: np.ndarray, labels: np.ndarray, subjects: np.ndarray) -> float:
+    """The C with the best UF1 on left-out training subjects, the smallest of those that tie.
+
+    Args: products (clips, 2, clips, 2), labels and subjects (clips,): of training clips alone.
+    """
     from sklearn.metrics import f1_score
 
-    halves = _subject_folds(labels[rows], subjects[rows])
-    if not halves:
+    splits = _subject_folds(labels, subjects)
+    if not splits:
         return _STRENGTHS[len(_STRENGTHS) // 2]
+    left_out = np.concatenate([test for _, test in splits])
     scores = []
     for strength in _STRENGTHS:
-        answers = np.zeros(len(rows), dtype=int)
-        for train, test in halves:
-            machine = _fit(products, labels, rows[train], strength)
-            answers[test] = _predict(machine, products, rows[train], rows[test])
-        scores.append(f1_score(labels[rows], answers, average="macro", zero_division=0))
+        answers = []
+        for train, test in splits:
+            machine = _fit(products[train][:, :, train], labels[train], strength)
+            answers.append(_predict(machine, products[test][:, :, train]))
+        known, said = labels[left_out], np.concatenate(answers)
+        scores.append(f1_score(known, said, average="macro", zero_division=0))
     return _STRENGTHS[int(np.argmax(scores))]
 
 
@@ -121,19 +133,20 @@ def _subject_folds(labels: np.ndarray, subjects: np.ndarray) -> list[tuple[np.nd
     return [part for part in splits if len(part[1]) and len(set(labels[part[0]])) > 1]
 
 
-def _fit(products: np.ndarray, labels: np.ndarray, rows: np.ndarray, strength: float):
-    """A machine on the clips `rows` and their mirror images."""
+def _fit(products: np.ndarray, labels: np.ndarray, strength: float) -> SVC:
+    """A machine on clips and their mirror images; products (clips, 2, clips, 2)."""
     from sklearn.svm import SVC
 
-    kernel = products[np.ix_(rows, (0, 1), rows, (0, 1))].reshape(2 * len(rows), -1)
     machine = SVC(C=strength, kernel="precomputed", class_weight="balanced")
-    return machine.fit(kernel, labels[rows].repeat(2))
+    return machine.fit(products.reshape(2 * len(labels), -1), labels.repeat(2))
 
 
-def _predict(machine, products: np.ndarray, train: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Classes by the mean decision value of each clip and its mirror image."""
-    kernel = products[np.ix_(rows, (0, 1), train, (0, 1))].reshape(2 * len(rows), -1)
-    values = machine.decision_function(kernel)
+def _predict(machine: SVC, products: np.ndarray) -> np.ndarray:
+    """Classes by the mean decision value of each clip and its mirror image.
+
+    Args: products (clips, 2, training clips, 2). Returns: (clips,).
+    """
+    values = machine.decision_function(products.reshape(2 * len(products), -1))
     values = np.stack([-values, values], axis=-1) if values.ndim == 1 else values
-    mean = values.reshape(len(rows), 2, -1).mean(axis=1)
+    mean = values.reshape(len(products), 2, -1).mean(axis=1)
     return machine.classes_[mean.argmax(axis=-1)]

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from hcp_mer.baselines.prompt_learning import view_is_off
 from hcp_mer.data.cross_mapping import frequent_sets
-from hcp_mer.errors import UserError
 from hcp_mer.training.checkpoint import load_head
 from hcp_mer.training.fold_prompts import FoldPrompts
 from hcp_mer.training.folds import Fold
@@ -60,7 +60,11 @@ class MerClip:
     num_parameters: int | None = None
 
     def __init__(self) -> None:
-        self._changed: LosoRun | None = None
+        self._seen: LosoRun | None = None
+
+    def why_not(self, run: LosoRun) -> str | None:
+        """Why it cannot answer on a run, in one line, or None."""
+        return view_is_off(run, self.name, "componential")
 
     def fit(self, run: LosoRun, rows: np.ndarray, seed: int) -> None:
         changed = self._change(run)
@@ -68,7 +72,7 @@ class MerClip:
         ((self._state, self._model),) = self._train(changed, [(fold, seed)])
 
     def predict(self, run: LosoRun, rows: np.ndarray) -> np.ndarray:
-        return _answers(self._change(run), self._model, self._state, rows)
+        return _answers(run, self._model, self._state, rows)
 
     def fit_predict_folds(
         self, run: LosoRun, folds: Sequence[Fold], seed: int
@@ -79,7 +83,7 @@ class MerClip:
         for alike in changed.prompts.variants(list(folds)):
             trained = self._train(changed, [(fold, fold.seed(seed, self.name)) for fold in alike])
             for fold, (state, model) in zip(alike, trained, strict=True):
-                answers[fold.name] = _answers(changed, model, state, fold.test)
+                answers[fold.name] = _answers(run, model, state, fold.test)
         return answers
 
     def _train(self, run: LosoRun, folds: list[tuple[Fold, int]]) -> list[tuple]:
@@ -101,13 +105,9 @@ class MerClip:
         return [(state, model) for state in states]
 
     def _change(self, run: LosoRun) -> LosoRun:
-        """The run with one branch and one set, on features of the frozen tower; made once."""
-        if "componential" not in run.features:
-            raise UserError(
-                f"{self.name} reads the flow, which this recipe turns off: remove "
-                f"model.use_componential: false, or leave {self.name} out."
-            )
-        if self._changed is None:
+        """The run with one branch and one set, on features of the frozen tower."""
+        if self._seen is not run:
+            self._seen = run
             frozen = replace(run, inputs=run.features, recipe=replace(run.recipe, vision_lora={}))
             known = run.prompts
             one = OneCombination(known.written, known.action_units, known.labels)

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hcp_mer.errors import UserError
 from hcp_mer.model.losses_hcp_mer import masked_mean
 from hcp_mer.model.prompts_hcp_mer import TreeEncoder
 from hcp_mer.training.assembly import load_tokenizer
@@ -57,6 +56,10 @@ class PromptPeer:
     def embed_texts(self, run: LosoRun, weights: dict[str, Tensor]) -> Tensor:
         """Of every class: (folds, num_classes, projection_dim), or 1 for all folds."""
         raise NotImplementedError
+
+    def why_not(self, run: LosoRun) -> str | None:
+        """Why it cannot answer on a run, in one line, or None."""
+        return view_is_off(run, self.name, self.view)
 
     def fit(self, run: LosoRun, rows: np.ndarray, seed: int) -> None:
         self._weights = self._train(run, [(rows, seed)])
@@ -112,13 +115,18 @@ class PromptPeer:
 
     def _features(self, run: LosoRun) -> Tensor:
         """Of every clip, (clips, projection_dim)."""
-        if self.view not in run.features:
-            switch = {"holistic": "magnified apex", "componential": "flow"}
-            raise UserError(
-                f"{self.name} reads the {switch[self.view]}, which this recipe turns off: "
-                f"remove model.use_{self.view}: false, or leave {self.name} out."
-            )
         return run.features[self.view].to(run.model.device, run.model.dtype)
+
+
+def view_is_off(run: LosoRun, name: str, branch: str) -> str | None:
+    """Why a peer cannot read a branch's frozen features on a run, or None."""
+    if branch in run.features:
+        return None
+    view = {"holistic": "magnified apex", "componential": "flow"}[branch]
+    return (
+        f"{name} reads the {view}, which this recipe leaves out (model.use_{branch}: false). "
+        f"Leave {name} out, or run it in a folder of a recipe with both branches."
+    )
 
 
 def text_encoder(run: LosoRun, num_contexts: int, before: str, after: str) -> TreeEncoder:

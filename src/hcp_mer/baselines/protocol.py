@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from hcp_mer.errors import UserError
 from hcp_mer.files import make_folder, read_json, write_json
 from hcp_mer.training.folds import Fold
 from hcp_mer.training.loso import LosoRun
@@ -31,9 +32,10 @@ class Peer(Protocol):
     - `heavy` (bool): it takes more than a minute on the demo, and runs only when it is named;
     - `deterministic` (bool): its seed changes nothing, so that one seed is enough;
     - `num_parameters` (int): numbers that the last fit has set from the labels;
+    - `why_not(run) -> str | None`: why it cannot answer on a run, in one line;
     - `fit_predict_folds(run, folds, seed) -> {fold.name: class indices}`: several folds side by
       side, with the answers that each would get alone. `seed` is the recipe's; seeds of folds
-      come from `fold.seed(seed, name)`. It is asked for `folds_at_once` folds at a time.
+      come from `fold.seed(seed, name)`. It is asked for `folds_at_once(run)` folds at a time.
     """
 
     name: str
@@ -65,15 +67,18 @@ def run_peer(peer: Peer, run: LosoRun, folds: list[Fold] | None = None) -> panda
     Args: folds: a few folds, to try the peer: their answers are kept for the whole run, but no
         table is written.
     Returns: the table: dataset, subject, clip_id, label, prediction, seed.
+    Raises:
+        UserError: the peer cannot answer on this run, or the table that is there is of others.
     """
     import pandas
 
-    destination = _destination(peer.name)
     seeds = seeds_of(peer, run)
-    if folds is None and (run.folder.root / destination).is_file():
-        table = pandas.read_parquet(run.folder.root / destination)
-        if set(seeds) <= set(table["seed"]):
-            return table
+    table = finished_table(peer.name, run) if folds is None else None
+    if table is not None and set(seeds) <= set(table["seed"]):
+        return table
+    reason = peer.why_not(run) if hasattr(peer, "why_not") else None
+    if reason:
+        raise UserError(reason)
     answers = _answers_of(peer, run)
     wanted = run.folds if folds is None else folds
     with tqdm(total=len(seeds) * len(wanted), desc=_words(peer.name), unit="fold") as bar:
@@ -84,8 +89,38 @@ def run_peer(peer: Peer, run: LosoRun, folds: list[Fold] | None = None) -> panda
     )
     if folds is None:
         write_json(cost_file(run.folder.root, peer.name), vars(_cost(answers, wanted, seeds)))
-        run.folder.save_table(table, destination)
+        run.folder.save_table(table, _destination(peer.name))
         answers.forget()
+    return table
+
+
+def finished_table(name: str, run: LosoRun) -> pandas.DataFrame | None:
+    """The table that a peer has left in the run's folder, or None.
+
+    Raises:
+        UserError: it cannot be read, or its clips or labels are not those of the run.
+    """
+    import pandas
+
+    path = run.folder.root / _destination(name)
+    if not path.is_file():
+        return None
+    mend = f"Delete {path} and run the same command again."
+    columns = ["dataset", "subject", "clip_id", "label"]
+    try:
+        table = pandas.read_parquet(path)
+        theirs = set(table[columns].itertuples(index=False, name=None))
+        table[["prediction", "seed"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"the answers of {name} cannot be read ({error}). {mend}") from error
+    identities = [run.identities(fold) for fold in run.folds]
+    ours = {clip for own in identities for clip in zip(*(own[column] for column in columns))}
+    if ours != theirs:
+        clip = "/".join(min(ours ^ theirs)[:3])
+        raise UserError(
+            f"the answers of {name} are not for this run's clips: {clip} is missing or has another "
+            f"label. {mend}"
+        )
     return table
 
 
@@ -143,7 +178,9 @@ def _answer(
     missing = [fold for fold in folds if not answers.file(fold, seed).is_file()]
     bar.update(len(folds) - len(missing))
     together = hasattr(peer, "fit_predict_folds")
-    size = getattr(peer, "folds_at_once", _AT_ONCE) if together else 1
+    size = 1
+    if together:
+        size = peer.folds_at_once(run) if hasattr(peer, "folds_at_once") else _AT_ONCE
     for start in range(0, len(missing), size):
         group = missing[start : start + size]
         begun = time.perf_counter()

@@ -1,0 +1,187 @@
+"""Peers on a run's own folds: chosen by name, run one after the other, put beside the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hcp_mer.errors import UserError
+from hcp_mer.experiment import Sources
+from hcp_mer.files import read_json, write_json, write_whole
+from hcp_mer.training.recipe import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    import pandas
+
+    from hcp_mer.data.records import ClipRecord
+    from hcp_mer.training.loso import LosoRun
+
+RESULT = "baselines.json"
+RESULT_IN_WORDS = "baselines.md"
+
+
+def run_baselines(
+    recipe: Recipe | str | Path,
+    dataset: Sources,
+    output_dir: str | Path,
+    methods: Sequence[str] = (),
+    *,
+    test_dataset: Sources | None = None,
+    leave_one_dataset_out: bool = False,
+    corpora: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    limit_folds: int | None = None,
+) -> dict[str, Any]:
+    """Run peers on the folds of a run; write baselines/<name>.parquet, baselines.json and .md.
+
+    Where `output_dir` is a finished run of the same recipe and pairs, its metrics and report are
+    written again, with the peers in them; any other folder holds peers only. Peers that have their
+    table are not run again, and folds that were answered before a stop are kept.
+
+    Args:
+        recipe, dataset, output_dir, test_dataset, leave_one_dataset_out: as of `run_loso`.
+        methods: names of `baselines.registry`, or "all"; none: those that are not heavy.
+        corpora: "READER=DIR" or "READER:DATASET=DIR", for peers that read frames.
+        seeds: in place of the recipe's, for the peers alone.
+        limit_folds: a trial of the first folds: nothing but their answers is written.
+    Returns: the content of baselines.json, see `compare_peers`, with "not_run": name → reason, and
+        in a trial "trial": {"num_folds", "of", "expected_seconds": {name: of all folds}}.
+    Raises:
+        UserError: an unknown method, what `run_loso` refuses, or no peer that could be run.
+    """
+    from hcp_mer.baselines.registry import chosen
+    from hcp_mer.data.pairs import load_pairs
+    from hcp_mer.reporting.publish import publish
+    from hcp_mer.training.launch import open_accelerator
+    from hcp_mer.training.loso import open_run
+    from hcp_mer.training.run_folder import RunFolder
+
+    names = chosen(methods)
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    records = read_records(corpora)
+    pairs = load_pairs(*_listed(dataset))
+    test_pairs = load_pairs(*_listed(test_dataset)) if test_dataset else None
+    folder = RunFolder(Path(output_dir))
+    leave_out = "dataset" if leave_one_dataset_out else "subject"
+    with folder.locked():
+        accelerator = open_accelerator(None, folder.root)
+        run = open_run(recipe, pairs, folder, accelerator, test_pairs, leave_out)
+        if seeds:
+            run = replace(run, recipe=replace(run.recipe, seeds=list(seeds)))
+        if limit_folds is not None:
+            return _try(run, names, records, limit_folds)
+        _, _, not_run = _run_all(run, names, records)
+        tables, costs = _everything(run)
+        result = {**_compared(run, tables, costs), "not_run": not_run}
+        write_json(folder.root / RESULT, result)
+        _write_words(folder.root, result)
+        if (folder.root / "metrics.json").is_file():
+            publish(folder.root, run.pairs)
+    return result
+
+
+def read_records(corpora: Sequence[str]) -> dict[tuple[str, str, str], ClipRecord]:
+    """(dataset, subject, clip_id) → the clip on disk, of "READER=DIR" and "READER:DATASET=DIR".
+
+    Raises:
+        UserError: text of another form, an unknown reader, or nothing of it in DIR.
+    """
+    from hcp_mer.data.corpora import read_corpus
+
+    records = {}
+    for text in corpora:
+        names, separator, place = text.partition("=")
+        reader, _, dataset = names.partition(":")
+        if not (separator and reader and place):
+            raise UserError(
+                f"--corpus_dir takes READER=DIR, such as casme2=/data/CASME2, or "
+                f"READER:DATASET=DIR where pairs were prepared with --name; got {text!r}."
+            )
+        for record in read_corpus(reader, place, dataset or None).records:
+            records[record.dataset, record.subject, record.clip_id] = record
+    return records
+
+
+def _run_all(
+    run: LosoRun, names: Sequence[str], records: Mapping, folds: list | None = None
+) -> tuple[dict[str, pandas.DataFrame], dict[str, dict[str, Any]], dict[str, str]]:
+    """Tables and costs of the peers that ran, and why the others did not."""
+    from hcp_mer.baselines.protocol import cost_of_trial, run_peer
+    from hcp_mer.baselines.registry import make_peer
+
+    tables, costs, not_run = {}, {}, {}
+    for name in names:
+        try:
+            peer = make_peer(name, corpus=records or None)
+            tables[name] = run_peer(peer, run, folds)
+        except UserError as error:
+            not_run[name] = str(error)
+            continue
+        if folds is not None:
+            deterministic = getattr(peer, "deterministic", False)
+            cost = asdict(cost_of_trial(peer, run, folds))
+            costs[name] = {**cost, "deterministic": deterministic}
+    return tables, costs, not_run
+
+
+def _try(run: LosoRun, names: Sequence[str], records: Mapping, limit_folds: int) -> dict[str, Any]:
+    """The first folds, for a look; see `run_baselines`."""
+    total = len(run.folds)
+    if not 0 < limit_folds < total:
+        raise UserError(
+            f"--limit_folds must be from 1 to {total - 1}, got {limit_folds}: this run has {total} "
+            "folds. Leave it out to run them all."
+        )
+    tables, costs, not_run = _run_all(run, names, records, run.folds[:limit_folds])
+    seconds = {name: cost["seconds"] * total / limit_folds for name, cost in costs.items()}
+    trial = {"num_folds": limit_folds, "of": total, "expected_seconds": seconds}
+    if not tables:
+        raise UserError(_reasons(not_run))
+    return {**_compared(run, tables, costs), "not_run": not_run, "trial": trial}
+
+
+def _everything(
+    run: LosoRun,
+) -> tuple[dict[str, pandas.DataFrame], dict[str, dict[str, Any]]]:
+    """The model, its chance and every peer that has its table, with what they took."""
+    from hcp_mer.baselines.protocol import cost_file, finished_table
+    from hcp_mer.baselines.registry import PEERS, peer_class
+    from hcp_mer.reporting.scores import read_predictions
+    from hcp_mer.reporting.table import MODEL_NAME
+
+    root, tables, costs = run.folder.root, {}, {}
+    if (root / "predictions.parquet").is_file() and (root / "metrics.json").is_file():
+        tables[MODEL_NAME] = read_predictions(root / "predictions.parquet", run.classes)
+        head = sum(parameter.numel() for parameter in run.model.head.parameters())
+        costs[MODEL_NAME] = {"num_parameters": head + run.model.prompts.context.numel()}
+    for name in ("chance", *PEERS):
+        if finished_table(name, run) is None:
+            continue
+        tables[name] = read_predictions(root / "baselines" / f"{name}.parquet", run.classes)
+        place = cost_file(root, name)
+        if place.is_file():
+            deterministic = getattr(peer_class(name), "deterministic", False)
+            costs[name] = {**read_json(place), "deterministic": deterministic}
+    return tables, costs
+
+
+def _compared(run: LosoRun, tables: Mapping, costs: Mapping) -> dict[str, Any]:
+    from hcp_mer.reporting.peers import compare_peers
+
+    return compare_peers(tables, costs, run.recipe.task, run.classes, run.protocol())
+
+
+def _write_words(root: Path, result: dict[str, Any]) -> None:
+    from hcp_mer.reporting.peers import peers_markdown
+
+    write_whole(root / RESULT_IN_WORDS, peers_markdown(result))
+
+
+def _reasons(not_run: Mapping[str, str]) -> str:
+    return "; ".join(f"{name} was not run: {reason}" for name, reason in not_run.items())
+
+
+def _listed(sources: Sources) -> list[str | Path]:
+    return [sources] if isinstance(sources, (str, Path)) else list(sources)
