@@ -47,7 +47,7 @@ class Training:
 
     def optimiser(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
         if self.momentum is None:
-            return torch.optim.Adam(parameters, lr=self.learning_rate)
+            return torch.optim.Adam(parameters, lr=self.learning_rate, fused=True)
         return torch.optim.SGD(parameters, lr=self.learning_rate, momentum=self.momentum)
 
     def rate(self, epoch: int) -> float:
