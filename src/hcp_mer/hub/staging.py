@@ -25,7 +25,7 @@ from hcp_mer.files import read_json, write_json, write_whole
 from hcp_mer.hub.pinned import CARD
 from hcp_mer.reporting.card import is_licensed, render_fold_card, render_model_card
 from hcp_mer.reporting.scores import read_metrics
-from hcp_mer.reporting.table import corpora, is_cross_corpus
+from hcp_mer.reporting.table import corpora, is_cross_corpus, leaves_datasets_out
 from hcp_mer.training.checkpoint import load_fold
 from hcp_mer.training.folds import EVERYBODY
 from hcp_mer.training.run_folder import SOURCES, RunFolder, sources_of
@@ -134,7 +134,7 @@ def folds_to_publish(run: FinishedRun) -> list[FoldToPublish]:
 
 def _held_out(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """A row for each fold, as in metrics["per_subject"]."""
-    if not is_cross_corpus(metrics):
+    if not (is_cross_corpus(metrics) or leaves_datasets_out(metrics)):
         return metrics["per_subject"]
     return [
         {

@@ -22,6 +22,7 @@ from hcp_mer.reporting.table import (
     counted,
     is_cross_corpus,
     is_synthetic,
+    leaves_datasets_out,
     labels_in_words,
     listed,
     pooling,
@@ -127,6 +128,7 @@ def render_model_card(
         training_data=_training_data(metrics),
         pooling=pooling(metrics),
         cross_corpus=is_cross_corpus(metrics),
+        leaves_datasets_out=leaves_datasets_out(metrics),
         trained_on=listed(map(_labelled, trained_on(metrics))),
         score_titles=SCORE_TITLES,
         figures=figures,
@@ -188,8 +190,8 @@ def render_fold_card(
         fold=fold,
         metrics=metrics,
         held_out=counted(fold["num_clips"], "clip"),
-        cross_corpus=is_cross_corpus(metrics),
-        trained_on=listed(trained_on(metrics)),
+        cross_corpus=is_cross_corpus(metrics) or leaves_datasets_out(metrics),
+        trained_on=listed(name for name in trained_on(metrics) if name != fold["dataset"]),
         synthetic=is_synthetic(metrics),
         usage=usage_lines(model, "magnified.png", "flow.png", revision),
     )
@@ -218,6 +220,8 @@ def _results_of(
     from huggingface_hub import EvalResult
 
     protocol = {"protocol": "leave-one-subject-out"}
+    if leaves_datasets_out(metrics):
+        protocol = {"protocol": "leave-one-dataset-out"}
     if is_cross_corpus(metrics):
         protocol = {"protocol": "cross-corpus", "trained_on": trained_on(metrics)}
     results = []
