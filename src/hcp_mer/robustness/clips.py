@@ -203,6 +203,13 @@ def is_moved(clip: Clip, disturbance: Disturbance, level: float) -> bool:
     return _moved(clip, disturbance, level) != clip
 
 
+def frames_moved(clip: Clip, disturbance: Disturbance, level: float) -> int:
+    """By how many frames a level moves the clip's onset or apex, whichever is more."""
+    other, numbers = _moved(clip, disturbance, level), list(clip.frames.numbers)
+    pairs = ((clip.onset, other.onset), (clip.apex, other.apex))
+    return max(abs(numbers.index(then) - numbers.index(now)) for then, now in pairs)
+
+
 def _moved(clip: Clip, disturbance: Disturbance, level: float) -> Clip:
     by = [round(level) * off for off in disturbance.frames_off]
     return moved(clip, *by) if any(by) else clip

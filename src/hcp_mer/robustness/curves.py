@@ -15,8 +15,9 @@ from hcp_mer.metrics.intervals import (
 )
 from hcp_mer.metrics.mer.scores import accuracy, uar, uf1
 from hcp_mer.reporting.scores import subject_confusions
+from hcp_mer.robustness.clips import frames_moved
 from hcp_mer.robustness.disturbances import DISTURBANCES
-from hcp_mer.robustness.levels import CLIP, PEER, Levels
+from hcp_mer.robustness.levels import CLIP, PEER, Levels, names_of
 
 if TYPE_CHECKING:
     import pandas
@@ -99,11 +100,18 @@ def equals_the_run(levels: Levels, undisturbed: pandas.DataFrame) -> bool:
 
 
 def _level(levels: Levels, name: str, level: float, undisturbed: pandas.DataFrame) -> dict:
-    table = levels.disturbed(name, level)
+    table, disturbance = levels.disturbed(name, level), DISTURBANCES[name]
+    changed = set(names_of(table[table["disturbed"]]))
+    by_frames = [
+        frames_moved(clip, disturbance, level)
+        for clip in levels.found.clips.values()
+        if clip.name in changed and any(disturbance.frames_off)
+    ]
     return {
         "level": level,
         "num_clips": len(table[CLIP].drop_duplicates()),
-        "num_clips_changed": len(table.loc[table["disturbed"], CLIP].drop_duplicates()),
+        "num_clips_changed": len(changed),
+        "mean_frames_moved": float(np.mean(by_frames)) if by_frames else None,
         "left_out": levels.problems(name, level),
         **_rows(table, undisturbed, levels.run.classes),
     }
@@ -139,7 +147,9 @@ def in_markdown(content: Mapping[str, Any]) -> str:
         lines += ["", f"## {own['what'].capitalize()} ({own['unit']})", ""]
         lines += [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
         for row in [{"level": 0, "num_clips_changed": 0, **content["undisturbed"]}, *own["levels"]]:
+            by = row.get("mean_frames_moved")
             cells = [f"{row['level']:g}", str(row["num_clips_changed"])]
+            cells[1] += f", by {by:.1f} frames" if by else ""
             cells += [cell for system in systems for cell in cells_of(row[system])]
             lines.append(f"| {' | '.join(cells)} |")
     if content["left_out"]:

@@ -147,10 +147,10 @@ class Levels:
         )
         names = {clips[index].name for index in changed}
         before = self.undisturbed()
-        kept = before[~_names(before).isin(names)]
+        kept = before[~names_of(before).isin(names)]
         parts = [part for part in (table, kept) if len(part)]
         return pandas.concat(parts, ignore_index=True).assign(
-            disturbed=lambda rows: _names(rows).isin(names)
+            disturbed=lambda rows: names_of(rows).isin(names)
         ), {"problems": problems}
 
     def _answers(self, views: dict[int, Views]) -> tuple[pandas.DataFrame, dict[str, str]]:
@@ -214,5 +214,6 @@ class Levels:
         return fitted
 
 
-def _names(table: pandas.DataFrame) -> Sequence[str]:
+def names_of(table: pandas.DataFrame) -> Sequence[str]:
+    """Of each row, "dataset/subject/clip_id"."""
     return table[CLIP].astype(str).agg("/".join, axis=1)
