@@ -36,6 +36,11 @@ MAY_IMPORT = {
     "baselines": ("baselines", "training", "data", "model"),
     "reporting": ("reporting", "metrics", "model"),
     "hub": ("hub", "training", "reporting", "metrics", "data", "model"),
+    "robustness": (
+        *("robustness", "baselines", "training", "reporting", "metrics", "data", "motion"),
+        "model",
+    ),
+    "transfer": ("transfer", "training", "metrics", "data", "model"),
     "doctor": ("doctor", "hub.access", "training", "metrics", "data", "motion", "model"),
 }
 SUITCASE_MAY_NEED = {"torch", "transformers", "numpy", "cv2", "PIL", "safetensors"}

@@ -10,7 +10,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-import hcp_mer
 from hcp_mer.data.pairs import load_pairs
 from hcp_mer.errors import UserError
 from hcp_mer.training.folds import Fold
@@ -106,7 +105,7 @@ def trained_states(run: LosoRun) -> Iterator[tuple[Fold, int, dict[str, Tensor]]
 def _repository(recipe: dict[str, Any]) -> Path:
     """The folder that a recipe's relative paths start at: a parent of this one, or the code's."""
     here = Path.cwd()
-    candidates = [here, *here.parents, Path(hcp_mer.__file__).parents[2]]
+    candidates = [here, *here.parents, Path(__file__).parents[3]]
     needed = [name for name in (recipe.get("prompts"),) if name and name != FROM_ANNOTATIONS]
     for folder in candidates:
         if all((folder / name).is_file() for name in needed) and (folder / "hub_configs").is_dir():
