@@ -108,7 +108,7 @@ def _overlay(
 
     side, height, width = len(lift), *image.shape[:2]
     # Not matplotlib's transparency: a product keeps dark heat dark on dark and on bright skin.
-    pale = 0.5 + 0.5 * (image[..., :3] @ (0.299, 0.587, 0.114)) / 255
+    pale = 0.6 + 0.4 * (image[..., :3] @ (0.299, 0.587, 0.114)) / 255
     rows = np.arange(height) * side // height
     columns = np.arange(width) * side // width
     heat = colormaps[_HEAT](lift[np.ix_(rows, columns)] / highest)[..., :3]

@@ -64,15 +64,14 @@ def tsne_figure(
         axes.set_xlabel(_in_words(embeds, labels), size=9)
     for axes in places[len(panels) :]:
         axes.set_visible(False)
-    legend = figure.legend(
+    figure.legend(
         *places[0].get_legend_handles_labels(),
-        loc="outside lower center",
+        loc="outside upper center",
         ncols=min(len(classes), 7 if columns > 1 else 4),
         frameon=False,
         fontsize=9,
         labelcolor=theme.ink,
     )
-    legend.set_in_layout(True)
     return figure
 
 
