@@ -41,6 +41,10 @@ MAY_IMPORT = {
         "model",
     ),
     "transfer": ("transfer", "training", "metrics", "data", "model"),
+    "reproduction": (
+        *("reproduction", "experiment", "ablations", "training", "baselines", "hub.staging"),
+        *("reporting", "metrics", "data", "motion", "model"),
+    ),
     "doctor": ("doctor", "hub.access", "training", "metrics", "data", "motion", "model"),
 }
 SUITCASE_MAY_NEED = {"torch", "transformers", "numpy", "cv2", "PIL", "safetensors"}

@@ -157,8 +157,10 @@ def stage_main(run: FinishedRun, folder: Path) -> None:
     _copy_checkpoint(run, folder, _TRAVELS)
     _forget_places(folder)
     write_json(folder / "metrics.json", run.metrics)
-    settings = yaml.safe_dump(_public_settings(run), sort_keys=False, allow_unicode=True)
-    write_whole(folder / "recipe.yaml", settings)
+    settings = public_settings(run.settings, keep_sources=bool(run.datasets))
+    write_whole(
+        folder / "recipe.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    )
     (folder / "figures").mkdir()
     for name in SCORE_FIGURES:
         if (run.root / "figures" / name).is_file():
@@ -211,10 +213,13 @@ def fold_card(run: FinishedRun, fold: FoldToPublish, repo_id: str) -> str:
     )
 
 
-def _public_settings(run: FinishedRun) -> dict[str, Any]:
-    """recipe.yaml without places of this machine."""
-    settings = copy.deepcopy(run.settings)
-    if not run.datasets:
+def public_settings(settings: dict[str, Any], keep_sources: bool) -> dict[str, Any]:
+    """The content of recipe.yaml without places of this machine.
+
+    Args: keep_sources: where the pairs came from is public, too.
+    """
+    settings = copy.deepcopy(settings)
+    if not keep_sources:
         for key in SOURCES:
             settings.pop(key, None)
     for key in ("prompts", "backbone"):
