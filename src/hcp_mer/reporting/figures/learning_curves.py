@@ -45,7 +45,7 @@ def learning_curves_figure(curves: pd.DataFrame, theme: Theme = LIGHT) -> Figure
     last = median.iloc[-1]
     axes.annotate(f" {last:.3g}", (median.index[-1], last), va="center", size=9, color=theme.ink)
     axes.set_ylabel("training loss")
-    if losses.min() > 0 and losses.max() > _LOGARITHMIC_FROM * losses.min():
+    if losses.min() > 0 and losses.max() >= _LOGARITHMIC_FROM * losses.min():
         _make_logarithmic(axes)
         axes.set_ylabel("training loss (logarithmic)")
     else:
