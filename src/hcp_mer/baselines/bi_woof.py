@@ -9,7 +9,7 @@ from hcp_mer.baselines.views import flow_levels, mirrored_flow, why_no_flow
 from hcp_mer.errors import UserError
 from hcp_mer.training.loso import LosoRun
 
-_SIDE_PX = 224
+_SIDE_PX = 140
 _BLOCKS = 5  # per side
 _BINS = 8  # of direction, from −180°
 
