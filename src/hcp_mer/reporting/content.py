@@ -42,7 +42,7 @@ def read_content(run_folder: Path) -> dict[str, Any]:
         "labels": table.labels_in_words(metrics),
         "pooling": table.pooling(metrics),
         "corpora": table.corpora(metrics),
-        "verdicts": table.baseline_verdicts(metrics),
+        "findings": findings(metrics),
         "peers": [_against(metrics, name) for name in names if name not in CONTROLS],
         "controls": [_against(metrics, name) for name in names if name in CONTROLS],
         "leak": metrics.get("leak"),
@@ -81,6 +81,35 @@ def summary(metrics: Mapping[str, Any]) -> str:
         f"{metrics['metrics']['uf1']:.3f}{spread} and "
         f"UAR {metrics['metrics']['uar']:.3f} in the {metrics['task']} task."
     )
+
+
+def findings(metrics: Mapping[str, Any]) -> list[str]:
+    """What the comparisons come to: the strongest peer, who is beaten, what earned nothing.
+
+    Of a model that does not clearly beat chance only that is said; with one subject, and without
+    baselines, there is nothing to say.
+    """
+    if not table.beats_chance(metrics):
+        return table.baseline_verdicts(metrics)
+    names = table.baseline_names(metrics)
+    results = {name: outcome(metrics["baseline_difference_95"][name]["uf1"]) for name in names}
+    if None in results.values():
+        return []
+    peers = [name for name in names if name not in CONTROLS]
+    strongest = max(peers, key=lambda name: metrics["baselines"][name]["uf1"], default=None)
+    lines = []
+    if strongest:
+        lines.append(f"The strongest peer: {table.verdict(metrics, strongest)}")
+    for result, words in (
+        ("better", "Clearly beaten"),
+        ("tie", "Not clearly beaten"),
+        ("worse", "Clearly better than the model"),
+    ):
+        own = [n for n in peers if results[n] == result and n != strongest]
+        if own:
+            lines.append(f"{words}: {table.listed(map(table.readable, own))}.")
+    controls = [name for name in names if name in CONTROLS and results[name] != "better"]
+    return lines + [table.verdict(metrics, name) for name in controls]
 
 
 def how_to_reproduce(recipe: str | None) -> tuple[str, str]:

@@ -1,213 +1,154 @@
-"""Which figures a run's files allow, each in the light and in the dark theme."""
+"""Which figures a run's files allow, each in the light and in the dark theme, with its caption."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hcp_mer.errors import UserError
-from hcp_mer.reporting import figures, table
-from hcp_mer.reporting.cross_mapping import matrix
+from hcp_mer.reporting import figures
+from hcp_mer.reporting.attention_rows import ATTENTION
+from hcp_mer.reporting.leak import LEAKY_EPOCHS
+from hcp_mer.reporting.run_figures import draw_figure
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
-EMBEDDINGS = "embeddings.parquet"
-# Fig. 4 of the paper: (a), (b), (c), where the ablations are there.
-_FEATURE_SPACES = {
-    "without the adapters": "ablations/without_adapter.embeddings.parquet",
-    "without constraint and focal loss": (
-        "ablations/without_consistency_and_focal.embeddings.parquet"
-    ),
-    "the full model": EMBEDDINGS,
-}
+_FEWEST_EMBEDDINGS = 4  # t-SNE of fewer points shows nothing
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure in both themes. `alt` says what it is, `caption` how to read it; `wide`: layout."""
+    """A figure in both themes. `alt` says what it is, `caption` how to read it."""
 
     light: Figure
     dark: Figure
     alt: str
     caption: str
-    wide: bool = False
+
+    @property
+    def width_inches(self) -> float:
+        return self.light.get_figwidth()
+
+    @property
+    def wide(self) -> bool:
+        """Whether a column of the page is too narrow for its text."""
+        return self.width_inches > figures.COLUMN_INCHES
 
 
-def draw(
-    run_folder: Path,
-    content: Mapping[str, Any],
-    attention: Sequence[Mapping[str, Any]] = (),
-) -> dict[str, Drawing]:
-    """Every figure for which the run has the data, by the name of its file.
+@dataclass(frozen=True)
+class _Kind:
+    """`name` of `run_figures.FIGURES`, and what is said about it."""
 
-    Args:
-        content: as `read_content` returns it; attention: rows for `figures.attention_figure`.
-    Raises:
-        UserError: a table is damaged, or the packages of the "report" extra are absent.
-    """
-    metrics = content["metrics"]
-    seeds = " Mean over seeds." if len(metrics["seeds"]) > 1 else ""
-    drawn = {
-        "scores": _both(
-            lambda theme: figures.scores_figure(
-                list(table.systems(metrics)), table.SCORE_TITLES, theme
-            ),
-            "Dot and whisker chart of accuracy, UF1 and UAR; the tables have the numbers.",
-            "Filled: HCP_MER. Hollow: peers and controls. Whiskers: 95 % interval over subjects.",
-        ),
-        "confusion_matrix": _both(
-            lambda theme: figures.confusion_figure(
-                metrics["confusion_matrix"], metrics["classes"], theme
-            ),
-            "Confusion matrix, rows true, columns predicted; precision and recall are in a table.",
-            f"Clips, and share of the true class.{seeds}",
-        ),
-        "per_subject_accuracy": _both(
-            lambda theme: figures.subjects_figure(metrics["per_subject"], theme),
-            "Accuracy of every subject as a bar as wide as its number of clips; the numbers are in "
-            "the table below.",
-            "The coloured area is the share of clips recognised. Narrow bars rest on few clips: "
-            "read nothing into one of them.",
-            wide=True,
-        ),
-    }
-    optional = {
-        "gates": _gates(run_folder, metrics),
-        "learning_curves": _learning_curves(run_folder),
-        "embeddings": _embeddings(run_folder, metrics),
-        "attention": _attention(attention),
-        "ablations": _ablations(content),
-        **_mapping(content["mapping"]),
-    }
-    return drawn | {name: drawing for name, drawing in optional.items() if drawing}
+    name: str
+    alt: str
+    caption: str
 
 
-def _both(
-    draw_one: Callable[[figures.Theme], Figure], alt: str, caption: str, wide: bool = False
-) -> Drawing:
-    return Drawing(draw_one(figures.LIGHT), draw_one(figures.DARK), alt, caption, wide)
-
-
-def _gates(run_folder: Path, metrics: Mapping[str, Any]) -> Drawing | None:
-    if len(metrics.get("mean_gates") or {}) < 2:
-        return None  # a model with one branch has no gate
-    predictions = _read(run_folder / "predictions.parquet", ("label", "gate_holistic"))
-    return _both(
-        lambda theme: figures.gates_figure(predictions, metrics["classes"], theme),
-        "Weights that the gate gives the two branches, by true class.",
-        "Each dot is a held-out clip: the weights α_h and β_c of Eq. 4, by its true class. They "
-        "need not add up to one.",
-    )
-
-
-def _learning_curves(run_folder: Path) -> Drawing | None:
-    curves = _read(run_folder / "learning_curves.parquet", ("epoch", "loss"))
-    if curves is None:
-        return None
-    return _both(
-        lambda theme: figures.learning_curves_figure(curves, theme),
-        "Training loss by epoch, one thin line per fold and the median.",
-        "Training loss only: nothing of a held-out clip is in it, and no epoch was chosen by it.",
-    )
-
-
-def _embeddings(run_folder: Path, metrics: Mapping[str, Any]) -> Drawing | None:
-    import numpy as np
-
-    panels = []
-    for title, place in _FEATURE_SPACES.items():
-        features = _read(run_folder / place, ("label", "seed", "embedding"))
-        if features is not None:
-            features = features[features["seed"] == features["seed"].min()]
-            panels.append((title, np.stack(features["embedding"]), features["label"].tolist()))
-    if not panels or any(len(labels) < 4 for _, _, labels in panels):
-        return None  # t-SNE of fewer points shows nothing
-    return _both(
-        lambda theme: figures.tsne_figure(panels, metrics["classes"], theme),
-        "t-SNE of the fused features, one marker per class, with the silhouette below.",
-        "Fused features of the held-out clips, t-SNE (Fig. 4 of the paper). Each clip is embedded "
-        "by the model of its own fold, which never saw its subject; t-SNE shows clusters in noise, "
-        "too, so trust the silhouette.",
-        wide=len(panels) > 1,
-    )
-
-
-def _attention(rows: Sequence[Mapping[str, Any]]) -> Drawing | None:
-    if not rows:
-        return None
-    return _both(
-        lambda theme: figures.attention_figure(rows, theme),
-        "Attribution of each branch over the magnified apex and the flow, one row per class.",
-        "Where the frozen tower's patches speak for the predicted class: mean over the held-out "
-        "clips of a class, drawn over an example of it (Fig. 5 of the paper).",
-        wide=True,
-    )
-
-
-def _ablations(content: Mapping[str, Any]) -> Drawing | None:
-    rows = [(row["short"], row["scores"], row["interval_95"]) for row in content["ablations"]]
-    if not rows:
-        return None
-    return _both(
-        lambda theme: figures.ablation_figure(rows, content["metrics"]["task"], theme),
+# Name of the file in figures/ → the figure.
+_KINDS = {
+    "scores": _Kind(
+        "scores",
+        "Dot and whisker chart of accuracy, UF1 and UAR; the tables have the numbers.",
+        "Filled: HCP_MER. Hollow: peers and controls. Whiskers: 95 % interval over subjects.",
+    ),
+    "leak": _Kind(
+        "leak",
+        "UF1 against the number of epochs, honest and with the best epoch chosen on test subjects.",
+        "The gap at the right end is the leak. Guessing gains the same way and has learnt nothing.",
+    ),
+    "ablations": _Kind(
+        "ablation",
         "Bars of UF1 and UAR without each part; the table has the numbers.",
         "The model without one of its parts (Fig. 3 of the paper). Dashed: the full model. Trust "
         "the paired differences in the table, not whether intervals overlap.",
-        wide=True,
-    )
+    ),
+    "confusion_matrix": _Kind(
+        "confusion",
+        "Confusion matrix, rows true, columns predicted; precision and recall are in a table.",
+        "Clips, and share of the true class; with several seeds their mean.",
+    ),
+    "gates": _Kind(
+        "gates",
+        "Weights that the gate gives the two branches, by true class.",
+        "Each dot is a held-out clip: the weights α_h and β_c of Eq. 4, by its true class. They "
+        "need not add up to one.",
+    ),
+    "per_subject_accuracy": _Kind(
+        "subjects",
+        "Accuracy of every subject as a bar as wide as its number of clips; a table has the "
+        "numbers.",
+        "The coloured area is the share of clips recognised. Narrow bars rest on few clips: read "
+        "nothing into one of them.",
+    ),
+    "embeddings": _Kind(
+        "tsne",
+        "t-SNE of the fused features, one marker per class, with the silhouette below.",
+        "Fused features of the held-out clips (Fig. 4 of the paper). Each clip is embedded by the "
+        "model of its own fold, which never saw its subject. t-SNE shows clusters in noise, too: "
+        "trust the silhouette.",
+    ),
+    "attention": _Kind(
+        "attention",
+        "Attribution of each branch over the magnified apex and the flow, one row per class.",
+        "Which patches of the frozen tower speak for the predicted class: mean over the held-out "
+        "clips of a class, drawn over an example of it (Fig. 5 of the paper).",
+    ),
+    "learning_curves": _Kind(
+        "learning_curves",
+        "Training loss by epoch, one thin line per fold and the median.",
+        "Training loss only: nothing of a held-out clip is in it, and no epoch was chosen by it.",
+    ),
+    "cross_mapping": _Kind(
+        "cross_mapping",
+        "Heat map of classes against action units: clips that show a unit, and their share of the "
+        "class.",
+        "Annotated clips of all subjects, sides dropped, and share of the class. Down a column: "
+        "one action unit in several emotions. Along a row: what one emotion shows (Fig. 6 of the "
+        "paper). This counts the data; it reached no fold.",
+    ),
+    "bipartite": _Kind(
+        "bipartite",
+        "Classes joined to action units by lines; the heat map above has the numbers.",
+        "(a) Many to one: the action unit that stands in most classes. (b) One to many: the class "
+        "that shows most action units. Lines are as wide as the share of the clips.",
+    ),
+}
 
 
-def _mapping(mapping: Mapping[str, Any] | None) -> dict[str, Drawing]:
-    if not mapping:
-        return {}
-    units, counts = matrix(mapping)
-    own = mapping["classes"]
-    data = counts, [row["num_clips"] for row in own], [row["label"] for row in own], units
-    drawings = {
-        "cross_mapping": _both(
-            lambda theme: figures.cross_mapping_figure(*data, theme),
-            "Heat map of classes against action units: clips that show a unit, and their share of "
-            "the class.",
-            "Annotated clips of all subjects, sides dropped, and share of the class. Down a "
-            "column: one action unit in several emotions. Along a row: what one emotion shows "
-            "(Fig. 6 of the paper). This counts the data; it reached no fold.",
-            wide=True,
-        )
-    }
-    if units:
-        drawings["bipartite"] = _both(
-            lambda theme: figures.bipartite_figure(*data, theme),
-            "Classes joined to action units by lines; the heat map above has the numbers.",
-            "(a) Many to one: the action unit that stands in most classes. (b) One to many: the "
-            "class that shows most action units. Lines are as wide as the share of the clips.",
-            wide=True,
-        )
-    return drawings
+def draw(run_folder: Path, content: Mapping[str, Any], pairs: Any | None) -> dict[str, Drawing]:
+    """Every figure for which the run has the data, by the name of its file.
 
-
-def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
-    """A table of the run, None where there is none or it is empty.
-
+    Args:
+        content: as `read_content` returns it; pairs: the run's prepared pairs, for attention over
+            example frames, or None.
     Raises:
-        UserError: it is not readable, or lacks a column.
+        UserError: a table is damaged, or the packages of the "report" extra are absent.
     """
-    import pandas as pd
+    drawn = {}
+    for name, kind in _KINDS.items():
+        if _has_data(name, run_folder, content, pairs):
+            light, dark = (
+                draw_figure(kind.name, [run_folder], theme, lambda _: pairs)
+                for theme in (figures.LIGHT, figures.DARK)
+            )
+            drawn[name] = Drawing(light, dark, kind.alt, kind.caption)
+    return drawn
 
-    if not path.is_file():
-        return None
-    try:
-        content = pd.read_parquet(path)
-    except (ValueError, OSError) as error:
-        raise UserError(
-            f"{path} is not readable as parquet ({error}): delete it, or train the run again"
-        ) from error
-    missing = [column for column in columns if column not in content]
-    if missing:
-        raise UserError(
-            f"{path} lacks the column {', '.join(missing)}: delete it, or train the run again"
-        )
-    return content if len(content) else None
+
+def _has_data(name: str, run_folder: Path, content: Mapping[str, Any], pairs: Any | None) -> bool:
+    mapping = content["mapping"] or {"classes": []}
+    metrics = content["metrics"]
+    conditions = {
+        "leak": bool(content["leak"]) and (run_folder / LEAKY_EPOCHS).is_file(),
+        "ablations": bool(content["ablations"]),
+        "gates": len(metrics.get("mean_gates") or {}) == 2,  # one branch has no gate
+        "embeddings": (run_folder / "embeddings.parquet").is_file()
+        and metrics["num_clips"] >= _FEWEST_EMBEDDINGS,
+        "attention": pairs is not None and (run_folder / ATTENTION).is_file(),
+        "learning_curves": (run_folder / "learning_curves.parquet").is_file(),
+        "cross_mapping": bool(mapping["classes"]),
+        "bipartite": any(own["action_units"] for own in mapping["classes"]),
+    }
+    return conditions.get(name, True)

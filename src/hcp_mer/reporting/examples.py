@@ -13,8 +13,6 @@ from hcp_mer.reporting.scores import BRANCHES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas
-
 _RIGHT_PER_CLASS, _WRONG = 1, 6
 
 
@@ -36,7 +34,8 @@ def choose_examples(
     """
     import pandas
 
-    predictions = _of_lowest_seed(run_folder)
+    predictions = pandas.read_parquet(run_folder / "predictions.parquet")
+    predictions = predictions[predictions["seed"] == predictions["seed"].min()]
     columns = [f"prob_{name}" for name in classes]
     if not set(columns) <= set(predictions):
         return []
@@ -55,67 +54,6 @@ def choose_examples(
     return [
         _in_words(clip) | number | _pictures(pairs, rows, clip) for _, clip in chosen.iterrows()
     ]
-
-
-def attention_rows(pairs: Any, run_folder: Path, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Mean attribution of each class's held-out clips, with the surest recognised one as example.
-
-    Args: as for `choose_examples`.
-    Returns: what `figures.attention_figure` takes; [] where the run has no attention.parquet, or
-        pairs are not at hand.
-    Raises:
-        UserError: the file is damaged, or is about clips that the pairs lack.
-    """
-    import pandas
-
-    path = run_folder / "attention.parquet"
-    if pairs is None or not path.is_file():
-        return []
-    try:
-        attention = pandas.read_parquet(path)
-        attention["clip"] = list(zip(*(attention[c] for c in ("dataset", "subject", "clip_id"))))
-    except (ValueError, OSError, KeyError) as error:
-        raise UserError(
-            f"{path} is damaged ({error!r}): delete it, or train the run again"
-        ) from error
-    predictions = _of_lowest_seed(run_folder)
-    best = {clip.label: clip for clip in _surest_first(predictions, classes)[::-1]}
-    rows = _rows_of(pairs)
-    made = []
-    for name in classes:
-        own = attention[attention["label"] == name]
-        if len(own):
-            example = best.get(name)
-            identity = own["clip"].iloc[0] if example is None else _identity(example)
-            views = {v: pairs.image(_row(rows, identity), v) for v in ("magnified", "flow")}
-            means = {branch: _mean_map(own[branch]) for branch in BRANCHES if branch in own}
-            made.append({"label": name, "num_clips": own["clip"].nunique(), **views, **means})
-    return made
-
-
-def _of_lowest_seed(run_folder: Path) -> pandas.DataFrame:
-    import pandas
-
-    predictions = pandas.read_parquet(run_folder / "predictions.parquet")
-    return predictions[predictions["seed"] == predictions["seed"].min()]
-
-
-def _surest_first(predictions: pandas.DataFrame, classes: Sequence[str]) -> list[Any]:
-    """Clips that were recognised, by the probability of their class."""
-    columns = [f"prob_{name}" for name in classes if f"prob_{name}" in predictions]
-    right = predictions[predictions["label"] == predictions["prediction"]]
-    order = right[columns].max(axis=1).sort_values(ascending=False, kind="stable").index
-    return [right.loc[index] for index in order]
-
-
-def _mean_map(maps: pandas.Series) -> np.ndarray | None:
-    """(side, side) mean of row-major lists; None where the branch is off."""
-    maps = maps.dropna()
-    if not len(maps):
-        return None
-    mean = np.stack(maps.to_numpy()).astype(float).mean(axis=0)
-    side = round(len(mean) ** 0.5)
-    return mean.reshape(side, side)
 
 
 def _in_words(clip: Any) -> dict[str, Any]:

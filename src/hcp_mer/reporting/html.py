@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -22,13 +23,15 @@ from hcp_mer.reporting.report_markdown import write_markdown
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+# A figure's text is then as large as the page's small print.
+_REM_PER_INCH = 6.3
 EXAMPLE_IMAGES = {"onset": "onset", "magnified": "magnified", "flow": "optical flow"}
 
 
 def write_report(
     run_folder: str | Path,
     examples: Sequence[Mapping[str, Any]] = (),
-    attention: Sequence[Mapping[str, Any]] = (),
+    pairs: Any | None = None,
 ) -> Path:
     """Write report.html, report.md and figures/*.png of a run from the files in its folder.
 
@@ -38,7 +41,7 @@ def write_report(
             "probability", "true_probability", "branches" and "num_wrong" as `choose_examples` has
             them, and "onset", "magnified", "flow": image or None; an image is uint8,
             (height, width) or (height, width, 3) in RGB.
-        attention: rows for `figures.attention_figure`.
+        pairs: the run's prepared pairs, for the figure of attention; None leaves it out.
     Returns:
         the page's path.
     Raises:
@@ -49,7 +52,7 @@ def write_report(
     environment = _environment()
     content = read_content(run_folder)
     embedded = [_embed(example) for example in examples]
-    drawn = draw(run_folder, content, attention)
+    drawn = draw(run_folder, content, pairs)
     make_folder(run_folder / "figures")
     for name, drawing in drawn.items():
         write_whole(run_folder / "figures" / f"{name}.png", figures.render(drawing.light, "png"))
@@ -60,7 +63,8 @@ def write_report(
         figures={name: _uris(drawing) for name, drawing in drawn.items()},
         right=[own for own in embedded if own["label"] == own["prediction"] and own["images"]],
         wrong=[own for own in embedded if own["label"] != own["prediction"]],
-        pictures_of_people=not content["synthetic"] and any(own["images"] for own in embedded),
+        pictures_of_people=not content["synthetic"]
+        and ("attention" in drawn or any(own["images"] for own in embedded)),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
@@ -90,6 +94,7 @@ def _environment() -> Environment:
         "interval": _interval,
         "signed_interval": _signed_interval,
         "readable": table.readable,
+        "minus": _with_minus,
     }
     return environment
 
@@ -104,6 +109,11 @@ def _score(value: float | None) -> str:
 
 def _signed(value: float | None) -> str:
     return "–" if value is None else f"{value:+.3f}".replace("-", "−")
+
+
+def _with_minus(text: str) -> str:
+    """A sentence whose numbers have the sign that tables have."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", text)
 
 
 def _interval(bounds: Sequence[float] | None) -> str:
@@ -136,7 +146,7 @@ def _png_uri(image: np.ndarray, what: str) -> str:
             f"3), got {image.dtype} {image.shape}: scale it to 0–255 and convert it"
         )
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", optimize=True)
+    Image.fromarray(image).save(buffer, "PNG")
     return _uri("image/png", buffer.getvalue())
 
 
@@ -146,7 +156,7 @@ def _uris(drawing: Drawing) -> dict[str, Any]:
         _uri("image/svg+xml", figures.render(own, "svg")) for own in (drawing.light, drawing.dark)
     )
     said = {"alt": drawing.alt, "caption": drawing.caption, "wide": drawing.wide}
-    return {"light": light, "dark": dark, **said}
+    return {"light": light, "dark": dark, **said, "width_rem": _REM_PER_INCH * drawing.width_inches}
 
 
 def _uri(media_type: str, content: bytes) -> str:

@@ -20,6 +20,7 @@ from hcp_mer.reporting.table import (
     baseline_names,
     is_cross_corpus,
     is_synthetic,
+    leaves_datasets_out,
     listed,
     partial_in_words,
     readable,
@@ -37,6 +38,7 @@ _HEADER = r"""% Needs \usepackage{booktabs}.
 % The rows under "As printed in the paper" were not measured by us.
 """
 _OURS = f"{MODEL_NAME} (ours, honest LOSO, last step)"
+_OURS_ACROSS = f"{MODEL_NAME} (ours, last step)"  # where some columns leave whole corpora out
 
 
 def write_latex(runs: Mapping[str, Mapping[str, Any]], path: str | Path) -> None:
@@ -82,7 +84,7 @@ def _by_column(
     found: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = {}
     for name, metrics in runs.items():
         key = (listed(metrics["per_dataset"]), metrics["task"])
-        if key not in wanted or is_cross_corpus(metrics):
+        if key not in wanted or is_cross_corpus(metrics) or leaves_datasets_out(metrics):
             continue
         if key in found:
             raise UserError(
@@ -135,6 +137,8 @@ def _own_table(runs: Sequence[Mapping[str, Any]]) -> str:
         name = listed(own["per_dataset"])
         if is_cross_corpus(own):
             name = f"{listed(trained_on(own))} → {name}"
+        elif leaves_datasets_out(own):
+            name += ", leave one dataset out"
         synthetic = ", synthetic" if is_synthetic(own) else ""
         titles.append(_titled(f"{name}, {own['task']}{synthetic}", own))
     caption = "Corpora and protocols for which the paper has no column."
@@ -158,7 +162,9 @@ def _measured(columns: Sequence[Mapping[str, Any] | None]) -> list[str]:
         if not lines or members:
             lines.append(_section(heading, len(columns)))
         if len(lines) == 1:
-            lines.append(_row([escaped(_OURS), *_cells(columns, None)]))
+            across = any(is_cross_corpus(own) or leaves_datasets_out(own) for own in present)
+            ours = _OURS_ACROSS if across else _OURS
+            lines.append(_row([escaped(ours), *_cells(columns, None)]))
         for name in members:
             title = CONTROLS[name].title if name in CONTROLS else readable(name)
             lines += [r"\addlinespace[2pt]", _row([escaped(title), *_cells(columns, name)])]

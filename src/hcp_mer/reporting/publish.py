@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from hcp_mer.reporting.card import usage_lines, write_model_card
-from hcp_mer.reporting.examples import attention_rows, choose_examples
+from hcp_mer.reporting.examples import choose_examples
 from hcp_mer.reporting.html import write_report
 from hcp_mer.reporting.scores import write_metrics
 from hcp_mer.reporting.table import print_scores
@@ -26,9 +26,8 @@ def publish(run_folder: Path, pairs: Any | None = None) -> dict[str, Any]:
         UserError: the run is incomplete.
     """
     metrics = write_metrics(run_folder)
-    classes = metrics["classes"]
-    examples = choose_examples(pairs, run_folder, classes)
-    write_report(run_folder, examples, attention_rows(pairs, run_folder, classes))
+    examples = choose_examples(pairs, run_folder, metrics["classes"])
+    write_report(run_folder, examples, pairs)
     for example in [own for own in examples if "magnified" in own][:1]:
         for view in _VIEWS:
             Image.fromarray(example[view]).save(_example(run_folder, view))
