@@ -41,9 +41,10 @@ def main() -> None:
         "--corpus_dir",
         nargs="+",
         default=[],
-        metavar="READER=DIR",
-        help="the corpus itself, for peers that read frames; READER:DATASET=DIR after --name",
+        metavar="CORPUS=DIR",
+        help="the corpora, for peers that read frames; CORPUS:NAME=DIR if prepared with --name",
     )
+    parser.add_argument("--face_weights", help="as for prepare_dataset.py, for the same peers")
     parser.add_argument(
         "--limit_folds", type=int, metavar="N", help="try the first N folds: no result"
     )
@@ -83,6 +84,7 @@ def main() -> None:
         test_dataset=args.test_dataset,
         leave_one_dataset_out=args.leave_one_dataset_out,
         corpora=args.corpus_dir,
+        face_weights=args.face_weights,
         seeds=args.seeds,
         limit_folds=args.limit_folds,
     )

@@ -15,7 +15,6 @@ from hcp_mer.training.recipe import Recipe, load_recipe
 if TYPE_CHECKING:
     import pandas
 
-    from hcp_mer.data.records import ClipRecord
     from hcp_mer.training.loso import LosoRun
 
 RESULT = "baselines.json"
@@ -31,6 +30,7 @@ def run_baselines(
     test_dataset: Sources | None = None,
     leave_one_dataset_out: bool = False,
     corpora: Sequence[str] = (),
+    face_weights: str | None = None,
     seeds: Sequence[int] = (),
     limit_folds: int | None = None,
 ) -> dict[str, Any]:
@@ -43,7 +43,8 @@ def run_baselines(
     Args:
         recipe, dataset, output_dir, test_dataset, leave_one_dataset_out: as of `run_loso`.
         methods: names of `baselines.registry`, or "all"; none: those that are not heavy.
-        corpora: "READER=DIR" or "READER:DATASET=DIR", for peers that read frames.
+        corpora, face_weights: for peers that read frames, see `clips_in_corpora`: where the corpora
+            are, and the file of the face detector that the pairs were prepared with, if it has one.
         seeds: in place of the recipe's, for the peers alone.
         limit_folds: a trial of the first folds: nothing but their answers is written.
     Returns: the content of baselines.json, see `compare_peers`, with "not_run": name → reason, and
@@ -52,6 +53,7 @@ def run_baselines(
         UserError: an unknown method, what `run_loso` refuses, or no peer that could be run.
     """
     from hcp_mer.baselines.registry import chosen
+    from hcp_mer.data.clip_volume import clips_in_corpora
     from hcp_mer.data.pairs import load_pairs
     from hcp_mer.reporting.publish import publish
     from hcp_mer.training.launch import open_accelerator
@@ -60,7 +62,7 @@ def run_baselines(
 
     names = chosen(methods)
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    records = read_records(corpora)
+    given = {"corpus": clips_in_corpora(corpora) if corpora else None, "face_weights": face_weights}
     pairs = load_pairs(*_listed(dataset))
     test_pairs = load_pairs(*_listed(test_dataset)) if test_dataset else None
     folder = RunFolder(Path(output_dir))
@@ -71,9 +73,11 @@ def run_baselines(
         if seeds:
             run = replace(run, recipe=replace(run.recipe, seeds=list(seeds)))
         if limit_folds is not None:
-            return _try(run, names, records, limit_folds)
-        _, _, not_run = _run_all(run, names, records)
+            return _try(run, names, given, limit_folds)
+        _, _, not_run = _run_all(run, names, given)
         tables, costs = _everything(run)
+        if not tables:
+            raise UserError(_reasons(not_run))
         result = {**_compared(run, tables, costs), "not_run": not_run}
         write_json(folder.root / RESULT, result)
         _write_words(folder.root, result)
@@ -82,51 +86,29 @@ def run_baselines(
     return result
 
 
-def read_records(corpora: Sequence[str]) -> dict[tuple[str, str, str], ClipRecord]:
-    """(dataset, subject, clip_id) → the clip on disk, of "READER=DIR" and "READER:DATASET=DIR".
-
-    Raises:
-        UserError: text of another form, an unknown reader, or nothing of it in DIR.
-    """
-    from hcp_mer.data.corpora import read_corpus
-
-    records = {}
-    for text in corpora:
-        names, separator, place = text.partition("=")
-        reader, _, dataset = names.partition(":")
-        if not (separator and reader and place):
-            raise UserError(
-                f"--corpus_dir takes READER=DIR, such as casme2=/data/CASME2, or "
-                f"READER:DATASET=DIR where pairs were prepared with --name; got {text!r}."
-            )
-        for record in read_corpus(reader, place, dataset or None).records:
-            records[record.dataset, record.subject, record.clip_id] = record
-    return records
-
-
 def _run_all(
-    run: LosoRun, names: Sequence[str], records: Mapping, folds: list | None = None
+    run: LosoRun, names: Sequence[str], given: Mapping[str, Any], folds: list | None = None
 ) -> tuple[dict[str, pandas.DataFrame], dict[str, dict[str, Any]], dict[str, str]]:
     """Tables and costs of the peers that ran, and why the others did not."""
-    from hcp_mer.baselines.protocol import cost_of_trial, run_peer
+    from hcp_mer.baselines.protocol import cost_of, run_peer
     from hcp_mer.baselines.registry import make_peer
 
     tables, costs, not_run = {}, {}, {}
     for name in names:
         try:
-            peer = make_peer(name, corpus=records or None)
+            peer = make_peer(name, **given)
             tables[name] = run_peer(peer, run, folds)
         except UserError as error:
             not_run[name] = str(error)
             continue
         if folds is not None:
-            deterministic = getattr(peer, "deterministic", False)
-            cost = asdict(cost_of_trial(peer, run, folds))
-            costs[name] = {**cost, "deterministic": deterministic}
+            costs[name] = asdict(cost_of(peer, run, folds))
     return tables, costs, not_run
 
 
-def _try(run: LosoRun, names: Sequence[str], records: Mapping, limit_folds: int) -> dict[str, Any]:
+def _try(
+    run: LosoRun, names: Sequence[str], given: Mapping[str, Any], limit_folds: int
+) -> dict[str, Any]:
     """The first folds, for a look; see `run_baselines`."""
     total = len(run.folds)
     if not 0 < limit_folds < total:
@@ -134,7 +116,7 @@ def _try(run: LosoRun, names: Sequence[str], records: Mapping, limit_folds: int)
             f"--limit_folds must be from 1 to {total - 1}, got {limit_folds}: this run has {total} "
             "folds. Leave it out to run them all."
         )
-    tables, costs, not_run = _run_all(run, names, records, run.folds[:limit_folds])
+    tables, costs, not_run = _run_all(run, names, given, run.folds[:limit_folds])
     seconds = {name: cost["seconds"] * total / limit_folds for name, cost in costs.items()}
     trial = {"num_folds": limit_folds, "of": total, "expected_seconds": seconds}
     if not tables:
@@ -147,23 +129,23 @@ def _everything(
 ) -> tuple[dict[str, pandas.DataFrame], dict[str, dict[str, Any]]]:
     """The model, its chance and every peer that has its table, with what they took."""
     from hcp_mer.baselines.protocol import cost_file, finished_table
-    from hcp_mer.baselines.registry import PEERS, peer_class
+    from hcp_mer.baselines.registry import PEERS
     from hcp_mer.reporting.scores import read_predictions
     from hcp_mer.reporting.table import MODEL_NAME
 
     root, tables, costs = run.folder.root, {}, {}
     if (root / "predictions.parquet").is_file() and (root / "metrics.json").is_file():
         tables[MODEL_NAME] = read_predictions(root / "predictions.parquet", run.classes)
-        head = sum(parameter.numel() for parameter in run.model.head.parameters())
-        costs[MODEL_NAME] = {"num_parameters": head + run.model.prompts.context.numel()}
+        if not run.recipe.trains_tower:
+            head = sum(parameter.numel() for parameter in run.model.head.parameters())
+            costs[MODEL_NAME] = {"num_parameters": head + run.model.prompts.context.numel()}
     for name in ("chance", *PEERS):
         if finished_table(name, run) is None:
             continue
         tables[name] = read_predictions(root / "baselines" / f"{name}.parquet", run.classes)
         place = cost_file(root, name)
         if place.is_file():
-            deterministic = getattr(peer_class(name), "deterministic", False)
-            costs[name] = {**read_json(place), "deterministic": deterministic}
+            costs[name] = read_json(place, ("seconds", "num_parameters", "deterministic"))
     return tables, costs
 
 

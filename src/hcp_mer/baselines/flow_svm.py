@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hcp_mer.baselines.inner_folds import subject_folds
 from hcp_mer.model.flow_image_hcp_mer import ZERO_LEVEL, flip_flow_image
 from hcp_mer.training.loso import LosoRun
 
@@ -102,7 +103,7 @@ def _choose_strength(products: np.ndarray, labels: np.ndarray, subjects: np.ndar
     """
     from sklearn.metrics import f1_score
 
-    splits = _subject_folds(labels, subjects)
+    splits = subject_folds(labels, subjects, _INNER_FOLDS)
     if not splits:
         return _STRENGTHS[len(_STRENGTHS) // 2]
     left_out = np.concatenate([test for _, test in splits])
@@ -115,22 +116,6 @@ def _choose_strength(products: np.ndarray, labels: np.ndarray, subjects: np.ndar
         known, said = labels[left_out], np.concatenate(answers)
         scores.append(f1_score(known, said, average="macro", zero_division=0))
     return _STRENGTHS[int(np.argmax(scores))]
-
-
-def _subject_folds(labels: np.ndarray, subjects: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Splits of clips by subject that have two classes or more to train on; none: no split has."""
-    import warnings
-
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    rarest = min(np.unique(labels, return_counts=True)[1])
-    number = min(_INNER_FOLDS, len(set(subjects)), rarest)
-    if number < 2:
-        return []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a rare class is absent from a split
-        splits = list(StratifiedGroupKFold(number).split(labels, labels, subjects))
-    return [part for part in splits if len(part[1]) and len(set(labels[part[0]])) > 1]
 
 
 def _fit(products: np.ndarray, labels: np.ndarray, strength: float) -> SVC:

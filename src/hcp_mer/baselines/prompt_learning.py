@@ -8,7 +8,8 @@ cross-entropy; the last step counts.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -21,9 +22,6 @@ from hcp_mer.training.assembly import load_tokenizer
 from hcp_mer.training.folds import Fold, batch_schedule, steps_per_epoch
 from hcp_mer.training.loso import LosoRun
 from hcp_mer.training.stacked import check_finite
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _EPOCHS, _BATCH = 200, 32
 _RATE, _WARM_UP_RATE = 0.002, 1e-5
@@ -62,25 +60,31 @@ class PromptPeer:
         return view_is_off(run, self.name, self.view)
 
     def fit(self, run: LosoRun, rows: np.ndarray, seed: int) -> None:
-        self._weights = self._train(run, [(rows, seed)])
+        self._weights = self.train(run, [(rows, seed)])
 
     def predict(self, run: LosoRun, rows: np.ndarray) -> np.ndarray:
-        return self._answers(run, self._weights, rows)
+        return self.answers(run, self._weights, rows)
 
     def fit_predict_folds(
         self, run: LosoRun, folds: Sequence[Fold], seed: int
     ) -> dict[str, np.ndarray]:
         """Class indices for the held-out clips of each fold, by its name."""
-        weights = self._train(run, [(fold.train, fold.seed(seed, self.name)) for fold in folds])
+        weights = self.train(run, [(fold.train, fold.seed(seed, self.name)) for fold in folds])
         return {
-            fold.name: self._answers(
-                run, {name: value[index : index + 1] for name, value in weights.items()}, fold.test
-            )
+            fold.name: self.answers(run, row(weights, index), fold.test)
             for index, fold in enumerate(folds)
         }
 
-    def _train(self, run: LosoRun, sets: list[tuple[np.ndarray, int]]) -> dict[str, Tensor]:
-        """Weights after the last step, one row for each of `sets`, (clips, seed)."""
+    def train(
+        self,
+        run: LosoRun,
+        sets: list[tuple[np.ndarray, int]],
+        fixed: Mapping[str, Tensor] = MappingProxyType({}),
+    ) -> dict[str, Tensor]:
+        """Weights after the last step, one row for each of `sets`, (clips, seed).
+
+        Args: fixed: tensors with a row for each set that are given with the weights, not learnt.
+        """
         device = run.model.device
         starts = [self.initial(run, torch.Generator().manual_seed(seed)) for _, seed in sets]
         self.num_parameters = sum(value.numel() for value in starts[0].values())
@@ -92,7 +96,7 @@ class PromptPeer:
         features, labels = self._features(run), run.labels.to(device)
         for step, (clips, valid, rates) in enumerate(_steps(sets, self.epochs)):
             clips, valid, rates = (part.to(device) for part in (clips, valid, rates))
-            logits = self._logits(run, weights, features[clips])
+            logits = self._logits(run, {**weights, **fixed}, features[clips])
             losses = torch.vmap(_loss)(logits, labels[clips], valid)
             check_finite(self.name, step, float(losses.sum().detach()))
             gradients = torch.autograd.grad(losses.sum(), list(weights.values()))
@@ -100,10 +104,10 @@ class PromptPeer:
                 momenta[name].mul_(_MOMENTUM).add_(gradient + _WEIGHT_DECAY * value.detach())
                 # Not an optimiser of torch's: the rate is each fold's own, and 0 past its end.
                 value.data.sub_(rates.view(-1, *[1] * (value.dim() - 1)) * momenta[name])
-        return {name: value.detach() for name, value in weights.items()}
+        return {**{name: value.detach() for name, value in weights.items()}, **fixed}
 
     @torch.inference_mode()
-    def _answers(self, run: LosoRun, weights: dict[str, Tensor], rows: np.ndarray) -> np.ndarray:
+    def answers(self, run: LosoRun, weights: dict[str, Tensor], rows: np.ndarray) -> np.ndarray:
         features = self._features(run)[torch.as_tensor(rows)][None]
         return self._logits(run, weights, features)[0].argmax(-1).cpu().numpy()
 
@@ -116,6 +120,11 @@ class PromptPeer:
     def _features(self, run: LosoRun) -> Tensor:
         """Of every clip, (clips, projection_dim)."""
         return run.features[self.view].to(run.model.device, run.model.dtype)
+
+
+def row(weights: dict[str, Tensor], index: int) -> dict[str, Tensor]:
+    """The weights of one fold, with a fold axis of length 1."""
+    return {name: value[index : index + 1] for name, value in weights.items()}
 
 
 def view_is_off(run: LosoRun, name: str, branch: str) -> str | None:

@@ -56,6 +56,7 @@ class Cost:
     seconds: float
     num_folds: int
     num_parameters: int | None
+    deterministic: bool
 
 
 def run_peer(peer: Peer, run: LosoRun, folds: list[Fold] | None = None) -> pandas.DataFrame:
@@ -88,7 +89,7 @@ def run_peer(peer: Peer, run: LosoRun, folds: list[Fold] | None = None) -> panda
         [_table(run, fold, answers, seed) for seed in seeds for fold in wanted], ignore_index=True
     )
     if folds is None:
-        write_json(cost_file(run.folder.root, peer.name), vars(_cost(answers, wanted, seeds)))
+        write_json(cost_file(run.folder.root, peer.name), vars(cost_of(peer, run, wanted)))
         run.folder.save_table(table, _destination(peer.name))
         answers.forget()
     return table
@@ -124,9 +125,16 @@ def finished_table(name: str, run: LosoRun) -> pandas.DataFrame | None:
     return table
 
 
-def cost_of_trial(peer: Peer, run: LosoRun, folds: list[Fold]) -> Cost:
-    """What the answered folds of a trial took."""
-    return _cost(_answers_of(peer, run), folds, seeds_of(peer, run))
+def cost_of(peer: Peer, run: LosoRun, folds: list[Fold]) -> Cost:
+    """What folds took that a peer has answered and whose answers are not in a table yet.
+
+    Times are summed; of the parameters the most, for a fold that lacks a class has fewer.
+    """
+    answers, seeds = _answers_of(peer, run), seeds_of(peer, run)
+    parts = [answers.load(fold, seed) for seed in seeds for fold in folds]
+    counts = [part["num_parameters"] for part in parts if part["num_parameters"] is not None]
+    seconds = sum(part["seconds"] for part in parts)
+    return Cost(seconds, len(parts), max(counts, default=None), _is_deterministic(peer))
 
 
 def cost_file(root: Path, name: str) -> Path:
@@ -136,7 +144,11 @@ def cost_file(root: Path, name: str) -> Path:
 
 def seeds_of(peer: Peer, run: LosoRun) -> list[int]:
     """The recipe's seeds; of a peer on which they have no effect, the first."""
-    return run.recipe.seeds[:1] if getattr(peer, "deterministic", False) else run.recipe.seeds
+    return run.recipe.seeds[:1] if _is_deterministic(peer) else run.recipe.seeds
+
+
+def _is_deterministic(peer: Peer) -> bool:
+    return getattr(peer, "deterministic", False)
 
 
 class _Answers:
@@ -207,13 +219,6 @@ def _table(run: LosoRun, fold: Fold, answers: _Answers, seed: int) -> pandas.Dat
 
     predictions = answers.load(fold, seed)["predictions"]
     return pandas.DataFrame({**run.identities(fold), "prediction": predictions, "seed": seed})
-
-
-def _cost(answers: _Answers, folds: list[Fold], seeds: list[int]) -> Cost:
-    """Times are summed; of the parameters the most, for a fold that lacks a class has fewer."""
-    parts = [answers.load(fold, seed) for seed in seeds for fold in folds]
-    counts = [part["num_parameters"] for part in parts if part["num_parameters"] is not None]
-    return Cost(sum(part["seconds"] for part in parts), len(parts), max(counts, default=None))
 
 
 def _words(name: str) -> str:
