@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -214,6 +213,9 @@ class Levels:
         return fitted
 
 
-def names_of(table: pandas.DataFrame) -> Sequence[str]:
+def names_of(table: pandas.DataFrame) -> pandas.Series:
     """Of each row, "dataset/subject/clip_id"."""
-    return table[CLIP].astype(str).agg("/".join, axis=1)
+    import pandas
+
+    names = ["/".join(ids) for ids in table[CLIP].astype(str).itertuples(index=False)]
+    return pandas.Series(names, table.index, dtype=object)
