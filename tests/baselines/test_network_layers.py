@@ -31,6 +31,13 @@ def test_a_level_looks_inside_its_blocks_only():
     assert not moved[:, 2:].any()
 
 
+def test_a_level_puts_every_patch_back_where_it_was():
+    level = Level(width=3, num_heads=1, depth=0, tokens=4, blocks=4)
+    torch.nn.init.zeros_(level.position)
+    features = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(level(features), features)
+
+
 def test_an_attention_layer_is_pytorchs_own():
     torch.manual_seed(0)
     layer = Layer(width=8, num_heads=2)

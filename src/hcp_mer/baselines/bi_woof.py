@@ -22,11 +22,12 @@ class BiWoof:
     as in the authors' biwoof.m (github.com/christy1206/biwoof), but that their blocks overlap by
     a pixel, and that C is chosen among the training subjects. Flow images are scaled clip by
     clip: the scale goes out with the length. Their 8 bits stay: motion below 1/127 of the clip's
-    fastest is none. It does not depend on the seed but through the choice of C.
+    fastest is none.
     """
 
     name = "bi_woof"
     heavy = False
+    deterministic = True
 
     def __init__(self) -> None:
         self.num_parameters: int | None = None
@@ -35,7 +36,7 @@ class BiWoof:
     def fit(self, run: LosoRun, rows: np.ndarray, seed: int) -> None:
         clips_and_mirrored = np.concatenate(self._features(run)[:, rows])
         labels, subjects = np.tile(run.labels.numpy()[rows], 2), np.tile(run.subjects[rows], 2)
-        self._machine = fit_svm(clips_and_mirrored, labels, subjects, seed)
+        self._machine = fit_svm(clips_and_mirrored, labels, subjects)
         self.num_parameters = num_fitted(self._machine)
 
     def predict(self, run: LosoRun, rows: np.ndarray) -> np.ndarray:

@@ -37,7 +37,8 @@ class LbpTop:
     """
 
     name = "lbp_top"
-    heavy = True
+    heavy = False
+    deterministic = True
 
     def __init__(
         self,
@@ -54,7 +55,7 @@ class LbpTop:
         self._width = max(distances[np.ix_(rows, rows)].mean(), _LEAST_WIDTH)
         labels, subjects = np.tile(run.labels.numpy()[rows], 2), np.tile(run.subjects[rows], 2)
         similar = self._kernel(distances, self._seen_rows)
-        self._machine = fit_svm(similar, labels, subjects, seed, "precomputed")
+        self._machine = fit_svm(similar, labels, subjects, "precomputed")
         self.num_parameters = num_fitted(self._machine)
 
     def predict(self, run: LosoRun, rows: np.ndarray) -> np.ndarray:

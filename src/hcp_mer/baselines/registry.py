@@ -40,13 +40,13 @@ PEERS: Mapping[str, Entry] = {
     "coop": Entry("coop:CoOp", "Zhou et al. 2022", f"{_APEX}, {_TEXT}"),
     "clip_adapter": Entry("clip_adapter:ClipAdapter", "Gao et al. 2024", f"{_APEX}, {_TEXT}"),
     "mer_clip": Entry("mer_clip:MerClip", "after Liu et al. 2025", f"{_FLOW}, {_TEXT}"),
-    "lbp_top": Entry("lbp_top:LbpTop", "Pfister et al. 2011", "frames: --corpus_dir; extra face"),
+    "lbp_top": Entry("lbp_top:LbpTop", "Pfister et al. 2011", "frames: --corpus_dir"),
     "bi_woof": Entry("bi_woof:BiWoof", "Liong et al. 2018", _FLOW),
     "off_apexnet": Entry("off_apexnet:OffApexNet", "Gan et al. 2019", _FLOW),
     "ststnet": Entry("ststnet:StstNet", "Liong et al. 2019", _FLOW),
     "capsulenet": Entry("capsulenet:CapsuleNet", "Van Quang et al. 2019", _APEX),
     "rcn": Entry("rcn:Rcn", "Xia et al. 2020", _FLOW),
-    "alexnet": Entry("alexnet:AlexNet", "Krizhevsky et al. 2012", _BOTH),
+    "alexnet": Entry("alexnet:AlexNet", "Krizhevsky 2014", _FLOW),
     "htnet": Entry("htnet:HtNet", "Wang et al. 2024", _FLOW),
 }
 

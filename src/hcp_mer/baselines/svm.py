@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+from hcp_mer.baselines.inner_folds import subject_folds
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
@@ -18,33 +19,28 @@ def fit_svm(
     features: np.ndarray,
     labels: np.ndarray,
     subjects: np.ndarray,
-    seed: int,
     kernel: Literal["linear", "precomputed"] = "linear",
 ) -> ClassifierMixin:
-    """A support vector machine with balanced classes.
+    """A support vector machine with balanced classes; nothing is drawn.
 
-    C is one of 1, 100 and 10000, by UF1 on subjects that are held out of the training subjects.
+    C is one of 1, 100 and 10000, by UF1 on subjects that are held out of the training subjects, and
+    10000 where nobody can be.
 
     Args: `features` of the training clips alone, (clips, size), or, precomputed, how similar each
         is to each, (clips, clips); labels and subjects (clips,).
     """
     from sklearn.dummy import DummyClassifier
-    from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
+    from sklearn.model_selection import GridSearchCV
     from sklearn.svm import SVC
 
     if len(set(labels)) == 1:
         return DummyClassifier().fit(features, labels)
     machine = SVC(kernel=kernel, C=_COSTS[-1], class_weight="balanced")
-    rarest = min(np.unique(labels, return_counts=True)[1])
-    num_inner = min(_INNER_FOLDS, len(set(subjects)), rarest)
-    if num_inner < 2:
+    splits = subject_folds(labels, subjects, _INNER_FOLDS)
+    if not splits:
         return machine.fit(features, labels)
-    inner = StratifiedGroupKFold(num_inner, shuffle=True, random_state=seed % 2**32)
-    search = GridSearchCV(machine, {"C": list(_COSTS)}, scoring="f1_macro", cv=inner)
-    with warnings.catch_warnings():
-        # A rare class may be absent from an inner fold: that only costs that fold's vote on C.
-        warnings.simplefilter("ignore")
-        return search.fit(features, labels, groups=subjects).best_estimator_
+    search = GridSearchCV(machine, {"C": list(_COSTS)}, scoring="f1_macro", cv=splits)
+    return search.fit(features, labels).best_estimator_
 
 
 def num_fitted(machine: ClassifierMixin) -> int:
