@@ -61,6 +61,8 @@ def find_unfinished(run_folder: Path, settings: dict[str, Any]) -> Unfinished | 
     """
     if (run_folder / "predictions.parquet").is_file():
         return None
+    if not isinstance(settings.get("recipe"), dict):
+        raise UserError(f"{run_folder} holds no run of ours: give the --output_dir of train_loso")
     pairs = pairs_at_hand(settings)
     finished = ["/".join(person) for person in RunFolder(run_folder).finished_subjects()]
     if pairs is None:
