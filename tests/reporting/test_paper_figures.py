@@ -267,15 +267,19 @@ def test_each_task_is_a_group_of_bars():
 
 def test_the_leak_is_drawn_beside_the_honest_curve_and_its_end_is_written():
     epochs = {"epoch": [2, 1], "honest": [0.5, 0.4], "leaky": [0.75, 0.4]}
-    (axes,) = figures.leak_figure(pd.DataFrame(epochs)).axes
-    leaky, honest = axes.lines
+    figure = figures.leak_figure(pd.DataFrame(epochs))
+    leaky, honest = figure.axes[0].lines
     assert ("leaky" in leaky.get_label(), "honest" in honest.get_label()) == (True, True)
     assert list(leaky.get_ydata()) == [0.4, 0.75]
-    assert texts_of(axes) == ["0.750", "0.500"]
-    guessing = epochs | {"guessing_chosen": [0.6, 0.3], "guessing_not_chosen": [0.3, 0.3]}
-    (axes,) = figures.leak_figure(pd.DataFrame(guessing)).axes
-    assert texts_of(axes) == ["0.750", "0.500", "0.600", "0.300"]
-    assert len({line.get_marker() for line in axes.lines}) == 4
+
+    def ends(figure):
+        return [text.get_text().split()[0] for text in figure.legends[0].get_texts()]
+
+    assert ends(figure) == ["0.750", "0.500"]
+    guessing = epochs | {"guessing_chosen": [0.6, 0.3], "guessing_not_chosen": [0.2, 0.3]}
+    figure = figures.leak_figure(pd.DataFrame(guessing))
+    assert ends(figure) == ["0.750", "0.500", "0.600", "0.200"]
+    assert len({line.get_marker() for line in figure.axes[0].lines}) == 4
 
 
 def test_each_disturbance_has_a_panel_with_its_unit():

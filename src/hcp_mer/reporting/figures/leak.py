@@ -23,7 +23,7 @@ def leak_figure(rows: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
     """UF1 of training to an epoch, against choosing each subject's best epoch up to it.
 
     The gap at the right end is what reports gain that choose on the test subject; guessing gains
-    the same way, without having learnt anything.
+    the same way, without having learnt anything. The legend has the values of the last epoch.
 
     Args:
         rows: `epoch` (from 1), `honest`, `leaky` and perhaps `guessing_chosen` and
@@ -35,14 +35,10 @@ def leak_figure(rows: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
     for column, (name, colour, marker, style) in _LINES.items():
         if column not in rows:
             continue
+        # The ends may lie on each other, so their values stand in the legend.
         axes.plot(
             rows["epoch"], rows[column], style, marker=marker, markevery=every, markersize=5,
-            color=theme.kinds[colour], linewidth=1.6, label=name,
-        )  # fmt: skip
-        end = rows[["epoch", column]].iloc[-1]
-        axes.annotate(
-            f"{end[column]:.3f}", tuple(end), (7, 0), textcoords="offset points",
-            va="center", size=8.5, color=theme.ink,
+            color=theme.kinds[colour], linewidth=1.6, label=f"{rows[column].iloc[-1]:.3f}  {name}",
         )  # fmt: skip
     axes.set(xlabel="epochs", ylabel="UF1", ylim=(0, 1))
     axes.margins(x=0.02)
