@@ -63,7 +63,7 @@ class Annotation:
         people = len(set(self.subjects[shown]))
         if min(shown.sum(), (~shown).sum()) >= LEAST_CLIPS and people >= LEAST_SUBJECTS:
             return None
-        return f"{shown.sum()} of {len(shown)} clips, {people} subjects"
+        return f"{shown.sum()} of {len(shown)} clips, {people} subject{'s' * (people != 1)}"
 
 
 def read_annotation(run: LosoRun) -> Annotation:
