@@ -73,14 +73,13 @@ def _cost(plan: Reproduction, stage: Stage, run: LosoRun) -> tuple[float, float]
     if stage.kind == "ablations":
         lines = planned_trainings(run, plan.run_of(stage.what), readings=False, full=False)
         return sum(line.seconds for line in lines), _table_bytes(run) * len(lines)
-    if stage.kind == "attention":
-        return _BACKWARD * encoding_seconds(run), _table_bytes(run)
     seeds = len(run.recipe.seeds)
     once = training_seconds(run, seeds)
     controls = _NUM_CONTROLS if plan.controls else 0
     # The model with chance; the same folds for the leak and for each control; the final model.
     trained = once * (1 + 1 / seeds) + once * (1 + controls) + once / len(run.folds)
-    encoded = encoding_seconds(run) * (2 if plan.controls else 1)  # one of them has other weights
+    # Once for training, once for a control with other weights, and to see where branches look.
+    encoded = encoding_seconds(run) * (1 + bool(plan.controls) + _BACKWARD)
     return trained + encoded, _run_bytes(run)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from hcp_mer.data.pairs import MANIFEST, read_manifest
 from hcp_mer.errors import UserError
 from hcp_mer.files import make_folder, read_json, write_json
-from hcp_mer.reproduction.settings import ABLATED, ATTENTION_OF, CORPORA, RUNS, Reproduction
+from hcp_mer.reproduction.settings import ABLATED, CORPORA, RUNS, Reproduction
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -29,7 +28,7 @@ GOALS = {
     "pairs": ("pairs",),
     "tables": ("run",),
     "ablations": ("ablations",),
-    "figures": ("run", "ablations", "attention"),
+    "figures": ("run", "ablations"),
 }
 
 
@@ -61,9 +60,7 @@ def stages_of(plan: Reproduction) -> list[Stage]:
     runs = plan.run_names()
     stages = [_pairs(plan, corpus) for corpus in plan.corpora]
     stages += [_run(plan, name) for name in runs]
-    stages += [_ablations(plan, name) for name in runs if name in ABLATED]
-    explained = next((name for name in ATTENTION_OF if name in runs), None)
-    return [*stages, *([_attention(plan, explained)] if explained else [])]
+    return stages + [_ablations(plan, name) for name in runs if name in ABLATED]
 
 
 def wanted(stages: Sequence[Stage], only: Sequence[str]) -> list[Stage]:
@@ -197,26 +194,3 @@ def _ablations(plan: Reproduction, name: str) -> Stage:
     title = f"{name}: ablations"
     inputs = partial(_inputs_of_run, plan, name)
     return Stage(f"ablations/{name}", title, needs, made, inputs, train)
-
-
-def _attention(plan: Reproduction, name: str) -> Stage:
-    def explain(accelerator: Accelerator) -> None:
-        from hcp_mer.data.pairs import load_pairs
-        from hcp_mer.reporting.publish import publish
-        from hcp_mer.training.attention import write_attention
-        from hcp_mer.training.loso import open_run
-        from hcp_mer.training.run_folder import RunFolder
-
-        pairs = load_pairs(*(plan.pairs_of(corpus) for corpus in RUNS[name]))
-        folder = RunFolder(plan.run_of(name))
-        with folder.locked() if accelerator.is_main_process else nullcontext():
-            run = open_run(plan.recipe(name), pairs, folder, accelerator)
-            if accelerator.is_main_process:
-                write_attention(run)
-                publish(folder.root, pairs)
-
-    made = plan.run_of(name) / "attention.parquet"
-    needs = (f"run/{name}",)
-    title = f"{name}: where the branches look"
-    inputs = partial(_inputs_of_run, plan, name)
-    return Stage(f"attention/{name}", title, needs, made, inputs, explain)
