@@ -179,6 +179,14 @@ def test_several_runs_share_a_grid_and_only_synthetic_ones_are_marked(run, pairs
         assert "synthetic" in draw_figure(name, [drawn], LIGHT, no_pairs).get_supxlabel(), name
 
 
+def test_how_far_attributions_can_be_believed_stands_below_them(run, pairs, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    check = {"agreement": 0.25, "agreement_of_another_clip": -0.1, "num_clips": 9}
+    (tmp_path / "run" / "attention.json").write_text(json.dumps({"holistic": check}))
+    figure = draw_figure("attention", [tmp_path / "run"], LIGHT, lambda run: load_pairs(pairs))
+    assert "covering patches: holistic +0.25 (another clip's -0.10)" in figure.get_supxlabel()
+
+
 def test_where_the_ablations_are_there_fig_4_compares_them(run):
     figure = draw_figure("tsne", [run], LIGHT, no_pairs)
     titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()]

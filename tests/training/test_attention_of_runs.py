@@ -15,8 +15,10 @@ from accelerate import Accelerator
 
 from hcp_mer.data.pairs import load_pairs
 from hcp_mer.errors import UserError
+from hcp_mer.files import read_json
 from hcp_mer.model.attention_hcp_mer import attribute_patches
 from hcp_mer.training.attention import write_attention
+from hcp_mer.training.attention_check import check_attention, in_words
 from hcp_mer.training.checkpoint import load_fold
 from hcp_mer.training.final import train_final
 from hcp_mer.training.loso import open_run, train_folds
@@ -99,6 +101,56 @@ def test_a_branch_that_is_off_has_none(run_loso, foreign, tmp_path):
     assert np.stack(table["componential"]).shape == (18, 4)
 
 
+def covered_one_by_one(run, index, branch, answer, model):
+    """Fall of the predicted class's logit when each of the 2 × 2 patches is covered."""
+    order = np.concatenate([fold.test for fold in run.folds])
+    image = run.pairs.image(run.labelled.rows[order[index]], VIEWS[branch])
+    whole = torch.from_numpy(run.processor.to_pixels(image))[None]
+
+    def logit(pixels):
+        with torch.no_grad():
+            logits = model(pixels, pixels)[f"{branch}_logits"]
+        return float(logits[0, run.classes.index(answer["prediction"])])
+
+    falls = []
+    for top, left in ((0, 0), (0, 16), (16, 0), (16, 16)):
+        pixels = whole.clone()
+        pixels[..., top : top + 16, left : left + 16] = whole.mean(dim=(2, 3), keepdim=True)
+        falls.append(logit(whole) - logit(pixels))
+    return falls
+
+
+def test_an_attribution_that_ranks_patches_as_covering_does_agrees_fully(finished):
+    train_final(finished)
+    table = pd.read_parquet(write_attention(finished))
+    answers = pd.read_parquet(finished.folder.root / "predictions.parquet")
+    people = answers["subject"].unique()
+    models = {subject: load_fold(finished.folder.root, subject) for subject in people}
+    for branch in VIEWS:
+        falls = [
+            np.float32(covered_one_by_one(finished, index, branch, own, models[own["subject"]]))
+            for index, own in answers.iterrows()
+        ]
+        table[branch] = [fall - fall.min() for fall in falls]
+    table.to_parquet(finished.folder.root / "attention.parquet")
+    result = check_attention(finished, num_clips=5)
+    for branch in VIEWS:
+        assert result[branch]["agreement"] == pytest.approx(1)
+        assert result[branch]["agreement_of_another_clip"] < 1
+        assert result[branch]["num_clips"] == 5
+    assert read_json(finished.folder.root / "attention.json") == result
+    assert in_words(result["holistic"]).startswith("rank agreement with covering patches +1.00")
+
+
+def test_attributions_that_are_the_same_everywhere_agree_with_nothing(finished):
+    table = pd.read_parquet(write_attention(finished))
+    table["holistic"] = [np.ones(4, np.float32)] * len(table)
+    table.to_parquet(finished.folder.root / "attention.parquet")
+    result = check_attention(finished, num_clips=3)["holistic"]
+    assert result == {"agreement": None, "agreement_of_another_clip": None, "num_clips": 0}
+    assert in_words(result).startswith("no clip")
+
+
 @pytest.mark.slow
 def test_with_lora_the_tower_is_the_folds_own(run_loso, foreign, tmp_path):
     settings = {"vision_lora": {"r": 2}, "epochs": 2, "learning_rate": 0.05}
@@ -119,10 +171,13 @@ def test_with_lora_the_tower_is_the_folds_own(run_loso, foreign, tmp_path):
 
 def test_the_command_goes_on_with_a_run_by_its_folder_alone(finished, monkeypatch, capsys):
     root = finished.folder.root
-    monkeypatch.setattr(sys, "argv", ["write_attention.py", "--run", str(root), "--quiet"])
+    arguments = ["write_attention.py", "--run", str(root), "--quiet", "--check", "4"]
+    monkeypatch.setattr(sys, "argv", arguments)
     monkeypatch.setenv("TQDM_DISABLE", "1")
     runpy.run_path(str(SCRIPT), run_name="__main__")
-    assert f"attention: {root / 'attention.parquet'}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"attention: {root / 'attention.parquet'}" in printed
+    assert printed.count("over 4 clips") == 2  # branches
     assert len(pd.read_parquet(root / "attention.parquet")) == 18
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hcp_mer.errors import UserError
+from hcp_mer.files import read_json
 from hcp_mer.reporting import figures, table
 from hcp_mer.reporting.attention_rows import ATTENTION, attention_rows
 from hcp_mer.reporting.cross_mapping import matrix, read_cross_mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Draw = Callable[[Sequence[Path], Theme, Callable[[Path], Any]], "Figure"]
 FORMATS = ("png", "pdf", "svg")
+AGREEMENT = "attention.json"  # of write_attention.py --check
 # Fig. 4 of the paper: title → where a run keeps these features.
 _FEATURE_SPACES = {
     "(a) without adapter": "ablations/without_adapter.embeddings.parquet",
@@ -76,7 +78,20 @@ def _attention(runs: Sequence[Path], theme: Theme, pairs_of: Callable[[Path], An
     (run,) = runs
     _need(run / ATTENTION, f"python scripts/write_attention.py --run {run} makes it")
     rows = attention_rows(run, pairs_of(run), read_metrics(run)["classes"])
-    return figures.attention_figure(rows, theme)
+    figure = figures.attention_figure(rows, theme)
+    if (run / AGREEMENT).is_file():
+        figures.add_note(figure, _agreement(read_json(run / AGREEMENT)), theme)
+    return figure
+
+
+def _agreement(check: Mapping[str, Mapping[str, Any]]) -> str:
+    """How far the attributions of each branch can be believed, in a line."""
+    told = [
+        f"{branch} {own['agreement']:+.2f} (another clip's {own['agreement_of_another_clip']:+.2f})"
+        for branch, own in check.items()
+        if own["num_clips"]
+    ]
+    return f"rank agreement with covering patches: {', '.join(told) or 'none'}"
 
 
 def _mapping_of(draw: Callable[..., Figure]) -> Draw:

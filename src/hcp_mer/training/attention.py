@@ -18,7 +18,7 @@ from hcp_mer.training.loso import LosoRun
 from hcp_mer.training.reopen import trained_states
 
 ATTENTION = "attention.parquet"
-_VIEW_OF = {"holistic": "magnified", "componential": "flow"}
+VIEW_OF = {"holistic": "magnified", "componential": "flow"}
 _BATCH = 16
 
 
@@ -56,14 +56,14 @@ def _attribute_fold(
     run: LosoRun, fold: Fold, state: dict[str, Tensor], seed: int, bar: tqdm
 ) -> dict[str, list | None]:
     """branch → a flat attribution for each held-out clip; None for a branch that is off."""
-    model, head, texts = _of_fold(run, fold, state)
-    classes = _predicted(run, fold, seed)
-    maps: dict[str, list | None] = dict.fromkeys(_VIEW_OF)
+    model, head, texts = fold_model(run, fold, state)
+    classes = predicted(run, fold, seed)
+    maps: dict[str, list | None] = dict.fromkeys(VIEW_OF)
     maps |= {branch: [] for branch in model.config.branches}
     for start in range(0, len(fold.test), _BATCH):
         rows = fold.test[start : start + _BATCH]
         for branch in model.config.branches:
-            pixels = _pixels(run, rows, _VIEW_OF[branch])
+            pixels = pixels_of(run, rows, VIEW_OF[branch])
             chosen = classes[start : start + _BATCH]
             own = attribute_patches(model, pixels, branch, chosen, text_embeds=texts, head=head)
             maps[branch] += list(own.flatten(1).cpu().numpy())
@@ -71,7 +71,7 @@ def _attribute_fold(
     return maps
 
 
-def _of_fold(
+def fold_model(
     run: LosoRun, fold: Fold, state: dict[str, Tensor]
 ) -> tuple[HcpMerModel, nn.Module, Tensor]:
     """The tower, head and texts that answered for a fold."""
@@ -84,7 +84,7 @@ def _of_fold(
     return model, load_head(model, state), texts
 
 
-def _predicted(run: LosoRun, fold: Fold, seed: int) -> Tensor:
+def predicted(run: LosoRun, fold: Fold, seed: int) -> Tensor:
     """Class indices that the run gave a fold's held-out clips, in their order."""
     import pandas
 
@@ -93,7 +93,7 @@ def _predicted(run: LosoRun, fold: Fold, seed: int) -> Tensor:
     return torch.tensor([run.classes.index(name) for name in answers])
 
 
-def _pixels(run: LosoRun, rows: np.ndarray, view: str) -> Tensor:
+def pixels_of(run: LosoRun, rows: np.ndarray, view: str) -> Tensor:
     """(clips, 3, image_size, image_size) of one view of some labelled clips."""
     images = [run.pairs.image(run.labelled.rows[row], view) for row in rows]
     return torch.stack([torch.from_numpy(run.processor.to_pixels(image)) for image in images])
