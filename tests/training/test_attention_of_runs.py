@@ -101,7 +101,7 @@ def test_a_branch_that_is_off_has_none(run_loso, foreign, tmp_path):
     assert np.stack(table["componential"]).shape == (18, 4)
 
 
-def covered_one_by_one(run, index, branch, answer, model):
+def covered_one_by_one(run, index, branch, answer, model, texts):
     """Fall of the predicted class's logit when each of the 2 × 2 patches is covered."""
     order = np.concatenate([fold.test for fold in run.folds])
     image = run.pairs.image(run.labelled.rows[order[index]], VIEWS[branch])
@@ -109,7 +109,7 @@ def covered_one_by_one(run, index, branch, answer, model):
 
     def logit(pixels):
         with torch.no_grad():
-            logits = model(pixels, pixels)[f"{branch}_logits"]
+            logits = model(pixels, pixels, text_embeds=texts)[f"{branch}_logits"]
         return float(logits[0, run.classes.index(answer["prediction"])])
 
     falls = []
@@ -126,11 +126,12 @@ def test_an_attribution_that_ranks_patches_as_covering_does_agrees_fully(finishe
     answers = pd.read_parquet(finished.folder.root / "predictions.parquet")
     people = answers["subject"].unique()
     models = {subject: load_fold(finished.folder.root, subject) for subject in people}
+    texts = {subject: model.encode_prompts().detach() for subject, model in models.items()}
     for branch in VIEWS:
-        falls = [
-            np.float32(covered_one_by_one(finished, index, branch, own, models[own["subject"]]))
-            for index, own in answers.iterrows()
-        ]
+        falls = []
+        for index, own in answers.iterrows():
+            fold = own, models[own["subject"]], texts[own["subject"]]
+            falls.append(np.float32(covered_one_by_one(finished, index, branch, *fold)))
         table[branch] = [fall - fall.min() for fall in falls]
     table.to_parquet(finished.folder.root / "attention.parquet")
     result = check_attention(finished, num_clips=5)
