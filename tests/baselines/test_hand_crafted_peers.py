@@ -181,7 +181,9 @@ def test_lbp_top_learns_which_way_the_texture_moves(run, corpus):
 
 def test_lbp_top_says_in_one_line_why_it_does_not_run(run, corpus):
     assert LbpTop(corpus).why_not(run) is None
-    with pytest.raises(UserError, match=r"^lbp_top reads whole clips.*--corpus_dir CORPUS=FOLDER"):
+    with pytest.raises(
+        UserError, match=r"^lbp_top cannot answer: it reads whole clips.*--corpus_dir CORPUS=FOLDER"
+    ):
         LbpTop().fit(run, run.folds[0].train, seed=0)
     clips = list(corpus)
     part = {clip: corpus[clip] for clip in clips[:-2]}

@@ -294,7 +294,9 @@ def test_flow_images_in_another_encoding_are_refused_in_one_line(run):
     for encoding in ("hsv", "uv_magnitude"):
         pairs = type("Pairs", (), {"settings": {"motion": {"flow_encoding": encoding}}})
         other = type("Run", (), {"pairs": pairs, "labelled": run.labelled})
-        with pytest.raises(UserError, match=f"ststnet .*{encoding}.*--flow_encoding uv_strain"):
+        with pytest.raises(
+            UserError, match=f"ststnet cannot .*{encoding}.*--flow_encoding uv_strain"
+        ):
             StstNet().fit(other, np.arange(3), seed=0)
         assert CapsuleNet().why_not(other) is None
         assert AlexNet(view="magnified").why_not(other) is None

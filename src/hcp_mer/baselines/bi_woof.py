@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hcp_mer.baselines.svm import fit_svm, num_fitted
-from hcp_mer.baselines.views import flow_levels, mirrored_flow, why_no_flow
-from hcp_mer.errors import UserError
+from hcp_mer.baselines.views import flow_levels, mirrored_flow, refuse, why_no_flow
 from hcp_mer.training.loso import LosoRun
 
 _SIDE_PX = 140
@@ -44,14 +43,12 @@ class BiWoof:
 
     def why_not(self, run: LosoRun) -> str | None:
         """Why it cannot answer on this run, in one line, or None."""
-        return why_no_flow(run, self.name)
+        return why_no_flow(run)
 
     def _features(self, run: LosoRun) -> np.ndarray:
         """(2, clips, 200), of the clips and of their mirror images; once for each run."""
         if self._seen is None or self._seen[0] is not run:
-            reason = self.why_not(run)
-            if reason:
-                raise UserError(reason)
+            refuse(self.name, self.why_not(run))
             levels = flow_levels(run, _SIDE_PX)
             both = (levels, mirrored_flow(levels))
             self._seen = (run, np.stack([[bi_woof(clip) for clip in way] for way in both]))

@@ -8,9 +8,9 @@ import numpy as np
 from tqdm import tqdm
 
 from hcp_mer.baselines.svm import fit_svm, num_fitted
+from hcp_mer.baselines.views import refuse
 from hcp_mer.data.clip_volume import Clip, face_settings, grey_volume
 from hcp_mer.data.records import ClipRecord
-from hcp_mer.errors import UserError
 from hcp_mer.training.loso import LosoRun
 
 _SIDE_PX = 160
@@ -69,12 +69,12 @@ class LbpTop:
         """Why it cannot answer on this run, in one line, or None."""
         say = "give --corpus_dir CORPUS=FOLDER for every corpus (CORPUS:NAME=FOLDER if renamed)"
         if self.corpus is None:
-            return f"{self.name} reads whole clips, and pairs hold two frames: {say}."
+            return f"it reads whole clips, and pairs hold two frames: {say}."
         missing = [clip for clip in _clips(run) if clip not in self.corpus]
         if not missing:
             return None
         return (
-            f"{self.name} needs the frames of all clips, but {len(missing)} of "
+            f"it needs the frames of all clips, but {len(missing)} of "
             f"{len(run.labelled.rows)} are in no corpus that was given, first "
             f"{'/'.join(missing[0])}: {say}."
         )
@@ -87,9 +87,7 @@ class LbpTop:
         from sklearn.metrics.pairwise import additive_chi2_kernel
 
         if self._seen is None or self._seen[0] is not run:
-            reason = self.why_not(run)
-            if reason:
-                raise UserError(reason)
+            refuse(self.name, self.why_not(run))
             face = face_settings(run.pairs.settings, self.face_weights)
             clips, mirrored = [], []
             for clip in tqdm(_clips(run), "frames of clips", leave=False, unit="clip", delay=5):

@@ -18,7 +18,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from hcp_mer.baselines.views import flow_levels, mirrored_flow, why_no_flow
+from hcp_mer.baselines.views import flow_levels, mirrored_flow, refuse, why_no_flow
 from hcp_mer.errors import UserError
 from hcp_mer.training.folds import Fold
 from hcp_mer.training.loso import LosoRun
@@ -129,7 +129,7 @@ class NetworkPeer:
 
     def why_not(self, run: LosoRun) -> str | None:
         """Why it cannot answer on this run, in one line, or None."""
-        return why_no_flow(run, self.name)
+        return why_no_flow(run)
 
     def folds_at_once(self, run: LosoRun) -> int:
         """How many folds to hand to `fit_predict_folds` at a time."""
@@ -162,9 +162,7 @@ class NetworkPeer:
     def _inputs(self, run: LosoRun) -> Tensor:
         """`read` once for each run."""
         if self._seen is None or self._seen[0] is not run:
-            reason = self.why_not(run)
-            if reason:
-                raise UserError(reason)
+            refuse(self.name, self.why_not(run))
             self._seen = (run, torch.from_numpy(self.read(run)))
         return self._seen[1]
 

@@ -23,7 +23,8 @@ class Rcn(NetworkPeer):
     github.com/xiazhaoqiang/ParameterFreeRCNs-MicroExpressionRec) with the 32 maps and the 5×5 pool
     of their README; gradient descent at 5e-4, halved every 10 epochs, batches of 64 and 100 epochs
     are the defaults of their training script, where the last epoch counts, as here. The size of
-    their input is not in the code: 60 px is ours, and so are balanced classes and mirrored clips.
+    their input is not in the code: 60 px is ours, and so are balanced classes and mirrored clips. A
+    fold of 214 training clips takes under two minutes of one core.
     """
 
     name = "rcn"

@@ -6,13 +6,14 @@ from functools import partial
 
 import numpy as np
 
+from hcp_mer.errors import UserError
 from hcp_mer.model.flow_image_hcp_mer import ZERO_LEVEL
 from hcp_mer.training.loso import LosoRun
 
 _ENCODING = "uv_strain"
 
 
-def why_no_flow(run: LosoRun, name: str) -> str | None:
+def why_no_flow(run: LosoRun) -> str | None:
     """Why a peer that reads u, v and strain cannot answer on these pairs, or None.
 
     Pairs that others made (no settings) are taken to be such images.
@@ -21,9 +22,15 @@ def why_no_flow(run: LosoRun, name: str) -> str | None:
     if encoding == _ENCODING:
         return None
     return (
-        f"{name} reads u, v and strain, but the flow images of these pairs are encoded as "
-        f"{encoding}. Prepare them with --flow_encoding {_ENCODING}."
+        f"it reads u, v and strain, but the flow images of these pairs are encoded as {encoding}. "
+        f"Prepare them with --flow_encoding {_ENCODING}."
     )
+
+
+def refuse(name: str, reason: str | None) -> None:
+    """Raise UserError where there is a reason why a peer cannot answer."""
+    if reason:
+        raise UserError(f"{name} cannot answer: {reason}")
 
 
 def flow_levels(run: LosoRun, side_px: int) -> np.ndarray:
