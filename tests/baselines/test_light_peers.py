@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from hcp_mer.baselines.flow_logistic_regression import FlowLogisticRegression
 from hcp_mer.baselines.flow_svm import FlowSvm, flow_views
 from hcp_mer.baselines.inner_folds import subject_folds
 from hcp_mer.baselines.majority import Majority
@@ -81,6 +82,16 @@ def test_the_svm_learns_and_counts_its_weights():
     peer.fit(run, np.arange(24), seed=0)
     assert peer.predict(run, np.arange(24, 30)).tolist() == [0, 1, 2] * 2
     assert peer.num_parameters == 3 * (SIDE * SIDE * 3 + 1)  # one machine for each pair of classes
+
+
+def test_the_regression_counts_its_weights():
+    run, _ = noisy_run()
+    peer = FlowLogisticRegression()
+    peer.fit(run, np.arange(24), seed=0)
+    assert peer.num_parameters == 3 * (16 * 16 * 3 + 1)  # one row for each class
+    one_class = np.flatnonzero(run.labels.numpy() == 1)
+    peer.fit(run, one_class, seed=0)
+    assert peer.num_parameters == 1
 
 
 def test_the_svm_and_its_strength_never_see_the_held_out_subject():

@@ -173,6 +173,20 @@ def test_mer_clip_is_one_branch_under_cross_entropy(open_tiny):
     torch.testing.assert_close(loss, F.cross_entropy(output.logits, labels))
 
 
+@pytest.mark.parametrize("name", SHORT)
+def test_equal_clips_and_a_class_that_is_absent_are_answered(open_tiny, name):
+    run = open_tiny()
+    same = {branch: values[:1].expand(len(values), -1) for branch, values in run.features.items()}
+    run = replace(run, features=same, inputs=same)
+    rows = np.flatnonzero(run.labels.numpy() != 1)
+    peer = SHORT[name]()
+    peer.fit(run, rows[:-2], seed=0)
+    assert len(set(peer.predict(run, rows[-2:]).tolist())) == 1
+    one_class = np.flatnonzero(run.labels.numpy() == 2)
+    peer.fit(run, one_class[:-1], seed=0)
+    assert peer.predict(run, one_class[-1:]).tolist()[0] in (0, 1, 2)
+
+
 @pytest.mark.parametrize(("name", "branch"), [("coop", "holistic"), ("mer_clip", "componential")])
 def test_a_view_that_the_recipe_leaves_out_is_said(open_tiny, name, branch):
     run = open_tiny(model={f"use_{branch}": False})
