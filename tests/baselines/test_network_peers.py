@@ -111,8 +111,8 @@ def test_the_numbers_in_the_docstrings_are_those_counted():
     ("peer", "training"),
     [
         (StstNet(epochs=12), {"batch_size": 24, "learning_rate": 0.01}),
-        (OffApexNet(epochs=6), {"batch_size": 24, "learning_rate": 1e-3}),
-        (SmallRcn(epochs=12), {"batch_size": 16, "learning_rate": 0.02}),
+        (OffApexNet(epochs=5), {"batch_size": 24, "learning_rate": 1e-3}),
+        (SmallRcn(epochs=10), {"batch_size": 16, "learning_rate": 0.02}),
         (SmallHtNet(epochs=12), {"batch_size": 24, "learning_rate": 1e-3}),
     ],
     ids=lambda value: getattr(value, "name", ""),
@@ -129,8 +129,8 @@ SMALL = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-2}
 
 @pytest.mark.parametrize("peer", [StstNet, SmallRcn])
 def test_folds_side_by_side_equal_each_alone(run, peer):
-    peer = exact(quick(peer(), **SMALL))
-    folds = [replace(fold, train=fold.train[cut:]) for cut, fold in enumerate(run.folds[:3])]
+    peer = exact(quick(peer(), **{**SMALL, "epochs": 2}))
+    folds = [replace(fold, train=fold.train[cut:]) for cut, fold in enumerate(run.folds[:2])]
     side_by_side = peer.fit_predict_folds(run, folds, seed=4)
     assert list(side_by_side) == [fold.name for fold in folds]
     lessons = [peer._lesson(run, fold.train, fold.seed(4, peer.name)) for fold in folds]
