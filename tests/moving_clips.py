@@ -12,9 +12,9 @@ _PLACES = {"negative": (20, 20), "positive": (46, 32), "surprise": (20, 44)}  # 
 FIRST, ONSET, APEX, LAST = 10, 10, 14, 16  # frame numbers of every clip
 
 
-def write_moving_corpus(folder, subjects=("s01", "s02", "s03"), clips_per_class=2, size=64):
+def write_moving_corpus(folder, subjects=("s01", "s02", "s03"), clips_per_class=2, size=64, seed=0):
     """`metadata.csv` and PNG frames, as the folder reader takes them; the apex moves most."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     rows = []
     for subject in subjects:
         for label in CLASSES:

@@ -9,11 +9,14 @@ import numpy as np
 import pandas
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, f1_score
 
 from hcp_mer.baselines.flow_logistic_regression import FlowLogisticRegression
 from hcp_mer.baselines.protocol import run_peer
+from hcp_mer.data.builders import prepare_pairs
+from hcp_mer.data.corpora import read_corpus
 from hcp_mer.data.pairs import load_pairs
 from hcp_mer.errors import UserError
 from hcp_mer.motion.pair import PairSettings
@@ -21,11 +24,14 @@ from hcp_mer.robustness.clips import find_clips, measure, pair_settings_from, pr
 from hcp_mer.robustness.curves import score_level, write_curves
 from hcp_mer.robustness.levels import PEER, Levels
 from hcp_mer.training.checkpoint import apply_trained_part
+from hcp_mer.training.loso import open_run, train_folds
 from hcp_mer.training.reopen import reopen
+from hcp_mer.training.run_folder import RunFolder
 from tests.foreign_pairs import write_foreign_pairs
-from tests.moving_clips import APEX, LAST, ONSET
+from tests.moving_clips import APEX, LAST, ONSET, write_moving_corpus
 
 CLASSES = ("negative", "positive", "surprise")
+SETTINGS = PairSettings(64)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +64,7 @@ def test_a_disturbed_clip_is_asked_of_the_model_that_never_saw_its_subject(level
     assert table["disturbed"].all()
     clip = next(iter(levels.found.clips.values()))
     subject, clip_id = clip.name.split("/")[1:]
-    (views,) = measure([clip], PairSettings(64), "noise", 20)
+    (views,) = measure([clip], SETTINGS, "noise", 20)
     model = load_fold_of(run, subject)
     pixels = [
         torch.from_numpy(run.processor.to_pixels(image))[None]
@@ -90,11 +96,11 @@ def test_a_shift_beyond_the_clip_changes_nothing_and_keeps_the_answers(levels):
 
 def test_another_key_frame_is_what_an_annotation_of_that_frame_would_give(levels):
     clip = next(iter(levels.found.clips.values()))
-    (off,) = measure([clip], PairSettings(64), "apex_off", LAST - APEX)
-    (there,) = measure([clip._replace(apex=LAST)], PairSettings(64), "undisturbed", 0)
+    (off,) = measure([clip], SETTINGS, "apex_off", LAST - APEX)
+    (there,) = measure([clip._replace(apex=LAST)], SETTINGS, "undisturbed", 0)
     assert (off.flow == there.flow).all()
     assert (off.magnified == there.magnified).all()
-    (as_it_is,) = measure([clip], PairSettings(64), "undisturbed", 0)
+    (as_it_is,) = measure([clip], SETTINGS, "undisturbed", 0)
     assert (off.flow != as_it_is.flow).any()
 
 
@@ -135,6 +141,7 @@ def test_the_peer_is_fitted_on_clean_clips_of_others_and_asked_about_disturbed_o
     assert accuracy_score(blurred["label"], blurred[PEER]) < 0.7
 
 
+@pytest.mark.slow
 def test_curves_are_pooled_scores_with_paired_differences(levels, tmp_path):
     content = write_curves(levels, {"noise": [20.0], "onset_off": [-3.0]}, tmp_path / "out")
     row = content["disturbances"]["noise"]["levels"][0]
@@ -255,7 +262,7 @@ def test_moved_pairs_and_other_pairs_than_the_runs_are_told_apart(moving, tmp_pa
 @pytest.mark.slow
 def test_one_process_and_two_measure_alike(found):
     clips = list(found.clips.values())[:4]
-    settings = [PairSettings(64)] * 2
+    settings = [SETTINGS] * 2
     halves = [clips[:2], clips[2:]]
     with processes(2) as mapper:
         two = list(mapper(measure, halves, settings, ["noise"] * 2, [5] * 2))
@@ -263,3 +270,26 @@ def test_one_process_and_two_measure_alike(found):
     for here, there in zip([*one[0], *one[1]], [*two[0], *two[1]]):
         assert np.array_equal(here.flow, there.flow)
         assert np.array_equal(here.magnified, there.magnified)
+
+
+@pytest.mark.slow
+def test_of_a_composite_run_the_corpora_that_are_given_are_asked(moving, tmp_path):
+    """Two corpora were trained on together; frames of one are there, cropped as they were."""
+    corpora = {"alpha": moving / "corpus", "beta": tmp_path / "beta"}
+    write_moving_corpus(corpora["beta"], subjects=("s01", "s09"), seed=1)
+    for name, corpus in corpora.items():
+        prepare_pairs(read_corpus("folder", corpus, name), tmp_path / f"pairs-{name}", SETTINGS)
+    accelerator, pairs = Accelerator(cpu=True), load_pairs(*sorted(tmp_path.glob("pairs-*")))
+    recipe = reopen(moving / "run").recipe
+    run = open_run(recipe, pairs, RunFolder(tmp_path / "run"), accelerator)
+    train_folds(run, accelerator)
+    run = reopen(tmp_path / "run")
+    found = find_clips(run, [("folder", corpora["beta"], "beta")], {})
+    assert {clip.dataset for clip in found.clips.values()} == {"beta"}
+    assert not found.problems
+    levels = Levels(run, found, tmp_path / "out" / "levels", with_peer=False)
+    levels.claim()
+    table = levels.undisturbed()
+    own = pandas.read_parquet(tmp_path / "run" / "predictions.parquet")
+    own = own[own["dataset"] == "beta"].reset_index(drop=True)
+    pandas.testing.assert_frame_equal(table[own.columns], own, check_exact=True)

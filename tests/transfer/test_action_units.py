@@ -137,6 +137,7 @@ def test_what_says_nothing_is_not_scored():
     assert annotation.scored() == [1]
 
 
+@pytest.mark.slow
 def test_pairs_without_action_units_and_runs_without_that_branch_are_refused(run_loso, tmp_path):
     write_foreign_pairs(tmp_path / "pairs", ("a", "b"), clips_per_class=2, size=32)
     run = run_loso(tmp_path / "pairs", tmp_path / "run", epochs=1)[0]

@@ -122,6 +122,7 @@ def test_the_answer_is_among_all_classes_and_a_second_call_reads_it(run, monkeyp
         answer_unseen(run, "surprise")
 
 
+@pytest.mark.slow
 def test_prompts_that_are_counted_on_the_unseen_class_are_refused(run_loso, tmp_path):
     pairs = write_annotated_pairs(tmp_path / "pairs")
     run = run_loso(pairs, tmp_path / "run", prompts=FROM_ANNOTATIONS, epochs=1)[0]
@@ -139,6 +140,7 @@ def test_prompts_that_are_counted_on_the_unseen_class_are_refused(run_loso, tmp_
     assert sets == {"negative": [[4]], "positive": [[6, 12]], "surprise": [[26]]}
 
 
+@pytest.mark.slow
 def test_mistakes_end_in_one_line(run, run_loso, tmp_path):
     with pytest.raises(UserError, match=r"got 'suprise'\. Did you mean 'surprise'\?"):
         classes_to_hold_out(run, ["suprise"])
@@ -203,3 +205,5 @@ def test_a_finished_run_is_asked_and_its_report_says_what_chance_is(run):
     assert set(own["systems"]) == {"unseen", "untrained", "trained_on_it", "chance"}
     assert own["systems"]["chance"]["recall_of_class"] == pytest.approx(1 / 3)
     assert "| guessing | 0.33 | 0.33 | 0.33 | 0.50 | 0.50 |" in text
+    text = write_unseen_classes(run, ["positive"])
+    assert text.index("## surprise (6 clips)") < text.index("## positive (6 clips)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hcp_mer.files import make_folder, write_json, write_whole
+from hcp_mer.files import make_folder, read_json, write_json, write_whole
 from hcp_mer.training.loso import LosoRun
 from hcp_mer.transfer.action_units import TRAINED, ZERO_SHOT, score_action_units
 from hcp_mer.transfer.unseen_class import FOLDER, answer_unseen
@@ -33,8 +33,13 @@ _HOW = (
 
 
 def write_unseen_classes(run: LosoRun, names: Sequence[str]) -> str:
-    """Hold out classes one by one; write unseen_classes.json and .md. Returns the latter."""
-    content = _described(run) | {"classes": {}}
+    """Hold out classes one by one; write unseen_classes.json and .md. Returns the latter.
+
+    Classes that were asked before stay in both.
+    """
+    place = run.folder.root / FOLDER / "unseen_classes.json"
+    before = read_json(place, ("classes",))["classes"] if place.is_file() else {}
+    content = _described(run) | {"classes": before}
     for name in names:
         tables = answer_unseen(run, name)
         systems = {key: score_unseen(own, name, run.classes) for key, own in tables.items()}
