@@ -325,4 +325,4 @@ def test_notes_add_up_below_a_figure():
     figure = figures.ablation_figure([scored("HCP_MER", 0.8, 0.7)])
     before = figure.get_supxlabel()
     figures.add_note(figure, "synthetic", LIGHT)
-    assert figure.get_supxlabel() == f"{before}; synthetic"
+    assert figure.get_supxlabel() == f"{before}\nsynthetic"

@@ -48,7 +48,7 @@ def attention_figure(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) ->
     highest = max(2.0, *(float(lift.max()) for lift in lifts.values()))
     columns = 2 * len(branches)
     figure, places = empty_figure(
-        0.6 + len(rows) * (_PANEL_INCHES + 0.1),
+        0.6 + len(rows) * (_PANEL_INCHES + 0.28),
         theme,
         width_inches=columns * _PANEL_INCHES + 1.4,
         rows=len(rows),

@@ -123,7 +123,7 @@ def title(axes: Axes, text: str, theme: Theme, size: float = 10) -> None:
 def add_note(figure: Figure, text: str, theme: Theme) -> None:
     """A sentence in small letters below a figure, such as that its clips are synthetic."""
     before = figure.get_supxlabel()
-    whole = f"{before}; {text}" if before else text
+    whole = f"{before}\n{text}" if before else text
     figure.supxlabel(whole, x=0.01, ha="left", size=8, color=theme.other)
 
 
