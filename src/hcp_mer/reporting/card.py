@@ -191,7 +191,11 @@ def render_fold_card(
         metrics=metrics,
         held_out=counted(fold["num_clips"], "clip"),
         cross_corpus=is_cross_corpus(metrics) or leaves_datasets_out(metrics),
-        trained_on=listed(name for name in trained_on(metrics) if name != fold["dataset"]),
+        trained_on=listed(
+            name
+            for name in trained_on(metrics)
+            if name != fold["dataset"] or not leaves_datasets_out(metrics)
+        ),
         synthetic=is_synthetic(metrics),
         usage=usage_lines(model, "magnified.png", "flow.png", revision),
     )
