@@ -144,6 +144,13 @@ def test_folds_side_by_side_equal_each_alone(run, peer):
         assert side_by_side[fold.name].tolist() == peer.predict(run, fold.test).tolist()
 
 
+def test_only_small_networks_on_a_gpu_are_trained_side_by_side(run):
+    on_gpu = SimpleNamespace(model=SimpleNamespace(device=torch.device("cuda")))
+    assert StstNet().folds_at_once(run) == HtNet().folds_at_once(run) == 1
+    assert StstNet().folds_at_once(on_gpu) == Rcn().folds_at_once(on_gpu) == 16
+    assert HtNet().folds_at_once(on_gpu) == 1
+
+
 def test_folds_of_other_lengths_are_answered_too(run):
     peer = quick(StstNet(), **SMALL)
     first, second = run.folds[:2]

@@ -18,7 +18,7 @@ _FULL_LEVEL = 127  # of u and v
 class OffApexNet(NetworkPeer):
     """OFF-ApexNet (Gan et al., 2019, arXiv 1805.08699): 2,664,475 weights at three classes.
 
-    The authors published no code. Layers are those of the reimplementation beside Off-TANet
+    We know of no code by the authors. Layers are those of the reimplementation beside Off-TANet
     (github.com/ECNU-Cross-Innovation-Lab/PRICAI2021-Off-TANet, which counts 2.66 M); the ReLU after
     a convolution, Adam at 1e-4, batches of 64 and 50 epochs are ours, chosen before any score.
     """
