@@ -20,10 +20,10 @@ class AlexNet(NetworkPeer):
 
     The layers are torchvision's, 57,016,131 weights at three classes. It starts from scratch: the
     weights learnt on ImageNet, which others start from, are not here. Adam at 5e-5, batches of 256
-    and 800 epochs are those of the AlexNet in HTNet's repository (Alex_for_three_datasets.py), where
-    the last epoch counts, as here; we know of no code with Zhang & Zhang's own. Balanced classes
-    and mirrored clips: ours. 214 training clips take about two hours of one core (9.6 s a step):
-    it wants a GPU.
+    and 800 epochs are those of the AlexNet in HTNet's repository (Alex_for_three_datasets.py),
+    where the last epoch counts, as here; we know of no code with Zhang & Zhang's own. Balanced
+    classes and mirrored clips: ours. 214 training clips take about two hours of one core (9.6 s a
+    step): it wants a GPU.
 
     Args: `view`, "flow" or "magnified", the apex.
     """
