@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +113,8 @@ def _seconds_per_set(run: LosoRun, folds: Sequence[Fold], per_fold: int) -> floa
     """One optimiser step of one of the sets that are trained side by side."""
     sets = [run.training_set(fold, seed) for fold in folds for seed in range(per_fold)]
     model = run.model_of(folds[0].train)
-    stack = Stack(model, sets, run.optimisation)
+    # How many steps there are does not matter to one of them; a short run may have a single one.
+    stack = Stack(model, sets, replace(run.optimisation, epochs=1, min_steps=1 + _TIMED_STEPS))
     tokens = len(model.prompts.encoder.tree.tokens)
     with swapped(layers_that_gain(model.clip.text_model, len(sets) * tokens)):
         stack.step()  # the first one also finds memory and kernels
