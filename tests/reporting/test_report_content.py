@@ -224,6 +224,23 @@ def test_text_of_others_stays_text_in_markdown(tmp_path, undrawn):
     assert "````yaml\nnote: '```x'\n````" in markdown
 
 
+def test_every_markdown_table_has_a_rule_and_rows_of_equal_length(full_run, tmp_path, undrawn):
+    both = table(*clips_of(*SUBJECTS), *clips_of(*SUBJECTS, dataset="samm"))
+    write_run(tmp_path, both, coop=both)
+    publish(tmp_path)
+    numbers = []
+    for folder in (full_run, tmp_path):
+        markdown = (folder / "report.md").read_text(encoding="utf-8")
+        blocks = re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE)
+        for block in blocks:
+            lines = block.splitlines()
+            assert set(lines[1]) == set("|-")
+            assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1, block
+        numbers.append(len(blocks))
+    # peers, controls, ablations, classes, wrong clips; peers, corpora, classes
+    assert numbers == [5, 3]
+
+
 @pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(full_run):
     publish(full_run)
