@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -57,8 +59,7 @@ class ClipAdapter(PromptPeer):
 
     def train(self, run: LosoRun, sets: list[tuple[np.ndarray, int]]) -> dict[str, Tensor]:
         """See PromptPeer; α is chosen before."""
-        chosen = [self._choose_ratio(run, rows, seed) for rows, seed in sets]
-        return self._train_with(run, sets, chosen)
+        return self._train_with(run, sets, self._choose_ratios(run, sets))
 
     def _train_with(
         self, run: LosoRun, sets: list[tuple[np.ndarray, int]], ratios: list[float]
@@ -66,26 +67,48 @@ class ClipAdapter(PromptPeer):
         ratio = torch.tensor(ratios, device=run.model.device)[:, None, None]
         return super().train(run, sets, {"ratio": ratio})
 
-    def _choose_ratio(self, run: LosoRun, rows: np.ndarray, seed: int) -> float:
-        """The α with the best UF1 on left-out training subjects, the first of those that tie."""
+    def _choose_ratios(self, run: LosoRun, sets: list[tuple[np.ndarray, int]]) -> list[float]:
+        """For each set the α with the best UF1 on left-out training subjects, or the first.
+
+        All trials of all sets are trained side by side.
+        """
         from sklearn.metrics import f1_score
 
-        labels = run.labels.numpy()[rows]
-        splits = subject_folds(labels, run.subjects[rows], _INNER_FOLDS)
-        if not splits or len(self.ratios) == 1:
-            return self.ratios[0]
-        trials = [(ratio, part) for ratio in self.ratios for part in splits]
-        weights = self._train_with(
-            run, [(rows[train], seed) for _, (train, _) in trials], [ratio for ratio, _ in trials]
-        )
-        answers = [
-            self.answers(run, row(weights, index), rows[test])
-            for index, (_, (_, test)) in enumerate(trials)
+        labels, subjects = run.labels.numpy(), run.subjects
+        trials = [
+            _Trial(index, ratio, rows[train], rows[test], seed)
+            for index, (rows, seed) in enumerate(sets)
+            for ratio in self.ratios
+            for train, test in subject_folds(labels[rows], subjects[rows], _INNER_FOLDS)
         ]
-        known = labels[np.concatenate([test for _, test in splits])]
-        said = np.split(np.concatenate(answers), len(self.ratios))
-        scores = [f1_score(known, own, average="macro", zero_division=0) for own in said]
-        return self.ratios[int(np.argmax(scores))]
+        if not trials or len(self.ratios) == 1:
+            return [self.ratios[0]] * len(sets)
+        weights = self._train_with(
+            run, [(trial.train, trial.seed) for trial in trials], [trial.ratio for trial in trials]
+        )
+        known, said = defaultdict(list), defaultdict(list)
+        for place, trial in enumerate(trials):
+            known[trial.index, trial.ratio].extend(labels[trial.test])
+            said[trial.index, trial.ratio].extend(
+                self.answers(run, row(weights, place), trial.test)
+            )
+        scores = {
+            key: f1_score(known[key], said[key], average="macro", zero_division=0) for key in known
+        }
+        return [
+            max(self.ratios, key=lambda ratio: scores.get((index, ratio), 0.0))
+            for index in range(len(sets))
+        ]
+
+
+class _Trial(NamedTuple):
+    """One α for one set, on some of its subjects; `train`, `test`: clips."""
+
+    index: int
+    ratio: float
+    train: np.ndarray
+    test: np.ndarray
+    seed: int
 
 
 def _uniform(size: tuple[int, int], reach: float, generator: torch.Generator) -> Tensor:
