@@ -100,6 +100,7 @@ def test_the_papers_known_errors_and_other_numbers_of_clips_are_noted():
     assert row(text, "Bi-WOOF")[0].endswith(r"\textsuperscript{a}")
     assert row(text, "ICE-GAN")[0].endswith(r"\textsuperscript{a}")
     assert "identical in the paper" in text
+    assert row(text.split("Table 3")[0], "MER-CLIP")[0].endswith(r"\textsuperscript{b}")
     assert r"0.6047\textsuperscript{a}" in text
     assert "0.6247" in text
     assert "CASME II: 145 clips were measured here, 147 are in the paper." in text

@@ -11,14 +11,13 @@ import pytest
 
 from hcp_mer.errors import UserError
 from hcp_mer.files import read_json, write_json
-from hcp_mer.reporting import figures
 from hcp_mer.reporting.content import findings
 from hcp_mer.reporting.controls import CONTROLS, outcome
 from hcp_mer.reporting.examples import choose_examples
 from hcp_mer.reporting.publish import publish
 from hcp_mer.reporting.scores import compute_metrics, write_metrics
 from hcp_mer.reporting.table import baseline_names, baseline_verdicts
-from tests.reporting.runs_on_disk import CLASSES, clips_of, table, write_run
+from tests.reporting.runs_on_disk import CLASSES, clips_of, make_quick, table, write_run
 from tests.reporting.test_report_page import Page
 
 SUBJECTS = [f"s{number:02d}" for number in range(8)]
@@ -27,6 +26,12 @@ ALWAYS_NEGATIVE = table(*clips_of(*SUBJECTS, answers="nnn"))
 ONE_WRONG = RIGHT.assign(
     prediction=np.where(RIGHT.index == 4, "surprise", RIGHT["label"])
 )  # ties the model: a draw without that subject is level
+
+
+@pytest.fixture(autouse=True)
+def quick(request, monkeypatch):
+    if not request.node.get_closest_marker("slow"):
+        make_quick(monkeypatch)
 
 
 def scored(**baselines):
@@ -87,19 +92,13 @@ def test_findings_name_the_strongest_peer_and_the_things_that_earned_nothing():
     assert len(lines) == 3  # chance is beaten: nothing to say
 
 
-def test_nothing_is_read_from_other_rows_where_chance_is_not_beaten(tmp_path, undrawn):
+def test_nothing_is_read_from_other_rows_where_chance_is_not_beaten(tmp_path):
     write_run(tmp_path, ALWAYS_NEGATIVE, chance=ALWAYS_NEGATIVE, coop=RIGHT)
     publish(tmp_path)
     text = Page(tmp_path / "report.html").text
     assert "does not clearly beat chance" in text
     assert "nothing can be read: chance is not clearly beaten" in text
     assert "coop." not in text
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Most of a report's time goes into drawing; what it says in words needs no pictures."""
-    monkeypatch.setattr(figures, "render", lambda figure, image_format: b"")
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +133,7 @@ def full_run(tmp_path_factory):
     epochs = pd.concat([ALWAYS_NEGATIVE.assign(epoch=1), predictions.assign(epoch=2)])
     epochs.assign(fold="casme2/" + epochs["subject"]).to_parquet(folder / "leaky_epochs.parquet")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "render", lambda figure, image_format: b"")
+        make_quick(patch)
         publish(folder)
     return folder
 
@@ -157,7 +156,7 @@ def test_everything_that_a_run_left_is_in_page_and_markdown(full_run):
         assert "without the adapters" in text
 
 
-def test_sections_without_data_do_not_appear(tmp_path, undrawn):
+def test_sections_without_data_do_not_appear(tmp_path):
     write_run(tmp_path, RIGHT)
     publish(tmp_path)
     page = Page(tmp_path / "report.html")
@@ -214,7 +213,7 @@ def test_a_branch_that_is_off_is_not_told(tmp_path):
     ]
 
 
-def test_text_of_others_stays_text_in_markdown(tmp_path, undrawn):
+def test_text_of_others_stays_text_in_markdown(tmp_path):
     odd = table(*clips_of("a|b", "`c`", answers="nnn"), *clips_of("<d>"))
     write_run(tmp_path, odd, recipe="recipe:\n  note: '```x'\n")
     publish(tmp_path)
@@ -224,7 +223,7 @@ def test_text_of_others_stays_text_in_markdown(tmp_path, undrawn):
     assert "````yaml\nnote: '```x'\n````" in markdown
 
 
-def test_every_markdown_table_has_a_rule_and_rows_of_equal_length(full_run, tmp_path, undrawn):
+def test_every_markdown_table_has_a_rule_and_rows_of_equal_length(full_run, tmp_path):
     both = table(*clips_of(*SUBJECTS), *clips_of(*SUBJECTS, dataset="samm"))
     write_run(tmp_path, both, coop=both)
     publish(tmp_path)
@@ -249,7 +248,7 @@ def test_the_same_run_gives_the_same_bytes(full_run):
     assert {name: (full_run / name).read_bytes() for name in before} == before
 
 
-def test_one_class_only_and_equal_predictions_are_scored_and_reported(tmp_path, undrawn):
+def test_one_class_only_and_equal_predictions_are_scored_and_reported(tmp_path):
     # Of the one class that occurs everything is right: the others are left out, no 0/0.
     one_class = table(*[f"casme2/s{n}/{c} n n" for n in range(4) for c in range(2)])
     write_run(tmp_path / "one_class", one_class)
@@ -260,7 +259,7 @@ def test_one_class_only_and_equal_predictions_are_scored_and_reported(tmp_path, 
     assert publish(tmp_path / "equal")["metrics"]["uar"] == pytest.approx(1 / 3)
 
 
-def test_one_subject_is_reported_without_intervals_and_without_verdicts(tmp_path, undrawn):
+def test_one_subject_is_reported_without_intervals_and_without_verdicts(tmp_path):
     one = table(*clips_of("s1"))
     write_run(tmp_path, one, chance=one, coop=table(*clips_of("s1", answers="nnn")))
     metrics = publish(tmp_path)
@@ -279,7 +278,7 @@ def test_one_subject_is_reported_without_intervals_and_without_verdicts(tmp_path
         (lambda d: d.assign(prediction="joy"), "prediction 'joy' of casme2/s00/0 is none of"),
     ],
 )
-def test_damaged_predictions_end_in_one_line(tmp_path, change, message, undrawn):
+def test_damaged_predictions_end_in_one_line(tmp_path, change, message):
     write_run(tmp_path, change(RIGHT))
     with pytest.raises(UserError, match=message):
         publish(tmp_path)
@@ -287,7 +286,7 @@ def test_damaged_predictions_end_in_one_line(tmp_path, change, message, undrawn)
 
 
 @pytest.mark.parametrize("name", ["learning_curves", "embeddings"])
-def test_a_damaged_table_beside_the_predictions_is_named(tmp_path, name, undrawn):
+def test_a_damaged_table_beside_the_predictions_is_named(tmp_path, name):
     write_run(tmp_path, RIGHT)
     (tmp_path / f"{name}.parquet").write_bytes(b"half a file")
     with pytest.raises(UserError, match=f"{name}.parquet is not readable as parquet"):
@@ -300,7 +299,7 @@ def test_a_comparison_with_other_clips_than_the_models_is_refused(tmp_path):
         write_metrics(tmp_path)
 
 
-def test_leave_one_dataset_out_is_told_as_what_it_is(tmp_path, undrawn):
+def test_leave_one_dataset_out_is_told_as_what_it_is(tmp_path):
     both = table(*clips_of(*SUBJECTS), *clips_of(*SUBJECTS, dataset="samm"))
     write_run(tmp_path, both, task={"protocol": "leave_one_dataset_out"})
     publish(tmp_path)

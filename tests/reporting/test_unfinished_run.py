@@ -11,18 +11,16 @@ import pytest
 import yaml
 
 from hcp_mer.data.pairs import load_pairs
-from hcp_mer.reporting import figures
 from tests.foreign_pairs import write_foreign_pairs
-from tests.reporting.runs_on_disk import clips_of, table, write_run
+from tests.reporting.runs_on_disk import clips_of, make_quick, table, write_run
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_report.py"
 SUBJECTS = ("006", "007", "011")
 
 
 @pytest.fixture(autouse=True)
-def undrawn(monkeypatch):
-    """What a report says needs no pictures."""
-    monkeypatch.setattr(figures, "render", lambda figure, image_format: b"")
+def quick(monkeypatch):
+    make_quick(monkeypatch)
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ class PublishedTable:
 
 
 _SAME_ROWS = "The rows of Bi-WOOF and ICE-GAN are identical in the paper; one must be wrong."
+_OTHER_CLIPS = "MER-CLIP was measured on other clips: 150 of CASME II and 110 of SAMM."
 _TWO_UARS = (
     "Section 4.3 of the paper gives the UAR of this model as 0.6247; the gain of 10.33 points that "
     "it claims over MER-CLIP fits 0.6047."
@@ -76,6 +77,7 @@ TABLE_1 = PublishedTable(
     notes={
         ("Bi-WOOF (Davison et al., 2018)", None): _SAME_ROWS,
         ("ICE-GAN (Yu et al., 2021)", None): _SAME_ROWS,
+        ("MER-CLIP (Liu et al., 2025b)", None): _OTHER_CLIPS,
     },
     remarks=("The paper's CASME II has 147 clips (Table 4), the usual list of MEGC2019 145.",),
 )
