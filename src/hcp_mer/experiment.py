@@ -57,6 +57,7 @@ def run_loso(
     from hcp_mer.baselines.zero_shot import ZeroShot
     from hcp_mer.data.pairs import load_pairs
     from hcp_mer.reporting.publish import publish
+    from hcp_mer.training.attention import write_attention
     from hcp_mer.training.final import train_final
     from hcp_mer.training.launch import open_accelerator
     from hcp_mer.training.leak import measure_leak as ask_every_epoch
@@ -87,6 +88,7 @@ def run_loso(
             return None
         for peer in (ZeroShot(), FlowLogisticRegression()):
             run_peer(peer, run)
+        write_attention(run)
         train_final(run)
         return publish(folder.root, run.pairs)
 
