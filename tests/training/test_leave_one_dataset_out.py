@@ -101,6 +101,7 @@ def test_nothing_of_the_held_corpus_reaches_its_fold(tmp_path, train):
     assert any((v != states[1]["alpha"][k]).any() for k, v in states[0]["alpha"].items())
 
 
+@pytest.mark.slow
 def test_another_protocol_is_another_run(tmp_path, train, make_tiny_recipe):
     folder = write_corpora(tmp_path)
     train(folder, tmp_path / "run", epochs=1)
