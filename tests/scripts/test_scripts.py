@@ -13,6 +13,7 @@ import pandas
 import pytest
 import yaml
 
+from hcp_mer.baselines.controls import CONTROLS
 from tests.conftest import GROUPS
 from tests.foreign_pairs import write_foreign_pairs
 
@@ -61,7 +62,8 @@ def test_from_corpus_to_checkpoint(run, tmp_path, tiny_recipe):
         assert row in printed
     metrics = json.loads((output / "metrics.json").read_text())
     assert set(metrics["metrics"]) == {"accuracy", "uf1", "uar"}
-    assert set(metrics["baselines"]) == {"chance", "flow_logistic_regression", "zero_shot"}
+    peers = {"chance", "flow_logistic_regression", "zero_shot"}
+    assert set(metrics["baselines"]) == peers | set(CONTROLS)
     assert metrics["selection"] == "last_step"
     assert metrics["num_subjects"] == 3
     predictions = pandas.read_parquet(output / "predictions.parquet")

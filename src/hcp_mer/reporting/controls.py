@@ -40,7 +40,8 @@ CONTROLS = {
     ),
     "linear_head": Control(
         "no text at all",
-        "Takes away the texts: a linear layer over both views stands in for the prompts.",
+        "Takes away the texts: free vectors, one for each branch and class, stand in for the "
+        "prompts.",
         "the texts",
     ),
     "flow_in_both": Control(
