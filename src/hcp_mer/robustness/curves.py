@@ -144,13 +144,16 @@ def in_markdown(content: Mapping[str, Any]) -> str:
         _remark(content),
     ]
     for own in content["disturbances"].values():
-        lines += ["", f"## {own['what'].capitalize()} ({own['unit']})", ""]
+        title = own["what"][0].upper() + own["what"][1:]
+        lines += ["", f"## {title} ({own['unit']})", ""]
         lines += [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
-        for row in [{"level": 0, "num_clips_changed": 0, **content["undisturbed"]}, *own["levels"]]:
+        undisturbed = {"level": 0, "num_clips_changed": 0, **content["undisturbed"]}
+        for row in sorted([undisturbed, *own["levels"]], key=lambda row: row["level"]):
             by = row.get("mean_frames_moved")
             cells = [f"{row['level']:g}", str(row["num_clips_changed"])]
             cells[1] += f", by {by:.1f} frames" if by else ""
-            cells += [cell for system in systems for cell in cells_of(row[system])]
+            of_systems = [cells_of(row[system]) for system in systems]
+            cells += [c for uf1, gain in of_systems for c in (uf1, gain if row["level"] else "–")]
             lines.append(f"| {' | '.join(cells)} |")
     if content["left_out"]:
         lines += ["", "## Clips left out", ""]
