@@ -47,15 +47,18 @@ def run_baselines(
             are, and the file of the face detector that the pairs were prepared with, if it has one.
         seeds: in place of the recipe's, for the peers alone.
         limit_folds: a trial of the first folds: nothing but their answers is written.
-    Returns: the content of baselines.json, see `compare_peers`, with "not_run": name → reason, and
-        in a trial "trial": {"num_folds", "of", "expected_seconds": {name: of all folds}}.
+    Returns: the content of baselines.json, see `compare_peers`, with "not_run": name → reason;
+        beside a finished run with "verdicts", sentences on the model against each baseline; and in
+        a trial with "trial": {"num_folds", "of", "expected_seconds": {name: of all folds}}.
     Raises:
         UserError: an unknown method, what `run_loso` refuses, or no peer that could be run.
     """
     from hcp_mer.baselines.registry import chosen
     from hcp_mer.data.clip_volume import clips_in_corpora
     from hcp_mer.data.pairs import load_pairs
+    from hcp_mer.reporting.peers import peers_markdown
     from hcp_mer.reporting.publish import publish
+    from hcp_mer.reporting.table import baseline_verdicts
     from hcp_mer.training.launch import open_accelerator
     from hcp_mer.training.loso import open_run
     from hcp_mer.training.run_folder import RunFolder
@@ -79,10 +82,10 @@ def run_baselines(
         if not tables:
             raise UserError(_reasons(not_run))
         result = {**_compared(run, tables, costs), "not_run": not_run}
-        write_json(folder.root / RESULT, result)
-        _write_words(folder.root, result)
         if (folder.root / "metrics.json").is_file():
-            publish(folder.root, run.pairs)
+            result["verdicts"] = baseline_verdicts(publish(folder.root, run.pairs))
+        write_json(folder.root / RESULT, result)
+        write_whole(folder.root / RESULT_IN_WORDS, peers_markdown(result))
     return result
 
 
@@ -153,12 +156,6 @@ def _compared(run: LosoRun, tables: Mapping, costs: Mapping) -> dict[str, Any]:
     from hcp_mer.reporting.peers import compare_peers
 
     return compare_peers(tables, costs, run.recipe.task, run.classes, run.protocol())
-
-
-def _write_words(root: Path, result: dict[str, Any]) -> None:
-    from hcp_mer.reporting.peers import peers_markdown
-
-    write_whole(root / RESULT_IN_WORDS, peers_markdown(result))
 
 
 def _reasons(not_run: Mapping[str, str]) -> str:

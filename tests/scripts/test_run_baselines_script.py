@@ -147,6 +147,7 @@ def test_a_finished_run_gets_the_rows_and_its_report(run, baselines, tmp_path, t
     page = (root / "report.html").read_text()
     assert "mer clip" in page
     assert (root / "predictions.parquet").read_bytes() == predictions
+    assert "HCP_MER does not clearly beat" in printed  # three epochs teach it nothing
     listed = json.loads((root / "baselines.json").read_text())["systems"]
     assert listed["HCP_MER"]["metrics"] == pytest.approx(metrics["metrics"])
     assert listed["mer_clip"]["metrics"] == pytest.approx(metrics["baselines"]["mer_clip"])

@@ -96,7 +96,7 @@ def notes(result: Mapping[str, Any]) -> list[str]:
     """What the table does not say by itself, a sentence a line."""
     systems = result["systems"]
     seeds = {name: system["seeds"] for name, system in systems.items()}
-    lines = []
+    lines = list(result.get("verdicts", []))
     if any(system["interval_95"]["uf1"] for system in systems.values()):
         lines.append("[low, high]: 95 % interval over subjects.")
     else:
@@ -184,9 +184,15 @@ def _title(name: str) -> str:
 
 
 def _score(score: float, interval: Sequence[float] | None) -> str:
-    """0.926 in [0.88, 0.96] → ".926 [.88, .96]": six columns must fit 80 characters."""
-    bounds = "" if interval is None else f" [{interval[0]:.2f}, {interval[1]:.2f}]"
-    return f"{score:.3f}{bounds}".replace("0.", ".")
+    """0.926 in [0.88, 1.00] → ".926 [.88, 1.0]": six columns must fit 80 characters."""
+    bounds = "" if interval is None else " [{}, {}]".format(*(_short(end, 2) for end in interval))
+    return _short(score, 3) + bounds
+
+
+def _short(share: float, digits: int) -> str:
+    """A share in one character less: .93 or 1.0."""
+    text = f"{share:.{digits}f}"
+    return text[1:] if text.startswith("0") else text[:-1]
 
 
 def _known(value: float | None, to_text: Callable[[float], str]) -> str:
