@@ -16,7 +16,7 @@ from typing import Any
 
 from hcp_mer.data.corpora import read_corpus
 from hcp_mer.data.records import CorpusReading
-from hcp_mer.data.tasks import label_of_clip
+from hcp_mer.data.tasks import label_of_clip, label_scheme
 from hcp_mer.errors import UserError
 from hcp_mer.files import make_folder, write_json, write_whole
 from hcp_mer.motion.face import FaceSettings
@@ -101,6 +101,10 @@ class Reproduction:
         return self._read[corpus]
 
     def _as_taken(self, corpus: str, reading: CorpusReading) -> CorpusReading:
+        if self.is_synthetic(corpus):  # it has words, such as anger, that the corpus itself has not
+            known = label_scheme(None, corpus).coarse
+            kept = tuple(record for record in reading.records if record.emotion in known)
+            reading = replace(reading, records=kept)
         if self.face == "none":  # the user's word that these are crops
             bare = tuple(replace(record, face=None) for record in reading.records)
             return replace(reading, records=bare, whole_frames=False)
