@@ -67,9 +67,7 @@ def main() -> None:
 
     from hcp_mer.reproduction.reproduce import print_summary, reproduce
 
-    content = reproduce(plan, args.only)
-    if content is not None:
-        print_summary(plan, content)
+    print_summary(plan, reproduce(plan, args.only))
 
 
 def reproduction(args: argparse.Namespace):

@@ -10,6 +10,7 @@ from hcp_mer.errors import UserError
 from hcp_mer.motion.face import FaceSettings
 from hcp_mer.motion.pair import PairSettings
 from hcp_mer.reproduction.plan import estimate
+from hcp_mer.reproduction.reproduce import reproduce
 from hcp_mer.reproduction.settings import Reproduction
 from hcp_mer.reproduction.stages import is_done, stages_of, wanted
 from tests.casme_on_disk import write_casme3
@@ -154,3 +155,11 @@ def test_the_estimate_writes_nothing_and_a_stamp_counts_only_for_what_it_was_mad
     pairs.made.parent.mkdir(parents=True)
     pairs.made.write_text(json.dumps({"fingerprint": "0"}))
     assert not is_done(asked, pairs)  # a file without a stamp
+
+
+def test_several_processes_are_refused_in_a_line(plan, corpora, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    asked = plan({"samm": corpora["samm"]})
+    with pytest.raises(UserError, match="is one process: start it with python"):
+        reproduce(asked)
+    assert not asked.root.exists()

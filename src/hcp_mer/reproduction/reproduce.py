@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
+from hcp_mer.errors import UserError
 from hcp_mer.reproduction.publication import INDEX, write_publication
 from hcp_mer.reproduction.settings import PRIVATE, Reproduction
 from hcp_mer.reproduction.stages import stages_of, wanted, work
 
 
-def reproduce(plan: Reproduction, only: Sequence[str] = ()) -> dict[str, Any] | None:
+def reproduce(plan: Reproduction, only: Sequence[str] = ()) -> dict[str, Any]:
     """Do what is not done yet, then write tables, figures and the index.
 
     Args: only: goals, see `stages.GOALS`; everything where empty.
-    Returns: what the index says; None in all processes but the main one.
+    Returns: what the index says.
     Raises:
-        UserError: an unusable corpus, recipe or folder; a stage's own.
+        UserError: an unusable corpus, recipe or folder; several processes; a stage's own.
     """
-    from hcp_mer.training.launch import open_accelerator
-
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(
+            "reproduce_paper.py is one process: start it with python. To share folds out, stop it "
+            f"and train a run with accelerate launch scripts/train_loso.py into {plan.private}"
+            "/runs/NAME; then go on here."
+        )
     plan.check()
     stages = wanted(stages_of(plan), only)
-    accelerator = open_accelerator(None, plan.root)
-    with plan.locked() if accelerator.is_main_process else nullcontext():
-        work(plan, stages, accelerator)
-        return write_publication(plan) if accelerator.is_main_process else None
+    with plan.locked():
+        work(plan, stages)
+        return write_publication(plan)
 
 
 def print_summary(plan: Reproduction, content: Mapping[str, Any]) -> None:

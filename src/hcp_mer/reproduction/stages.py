@@ -13,15 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hcp_mer.data.pairs import MANIFEST, read_manifest
 from hcp_mer.errors import UserError
 from hcp_mer.files import make_folder, read_json, write_json
 from hcp_mer.reproduction.settings import ABLATED, CORPORA, RUNS, Reproduction
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 # What --only names → first part of a stage's name. Whatever these need is done, too.
 GOALS = {
@@ -35,8 +32,7 @@ GOALS = {
 @dataclass(frozen=True)
 class Stage:
     """One step. Attributes: `name`, "<kind>/<what>"; `needs`, names of stages before it; `made`,
-    a file that is there when it has ended; `inputs`, all that its result depends on, JSON; `do`,
-    which every process calls but that of pairs.
+    a file that is there when it has ended; `inputs`, all that its result depends on, JSON; `do`.
     """
 
     name: str
@@ -44,7 +40,7 @@ class Stage:
     needs: tuple[str, ...]
     made: Path
     inputs: Callable[[], Any]
-    do: Callable[[Accelerator], None]
+    do: Callable[[], None]
 
     @property
     def kind(self) -> str:
@@ -94,23 +90,16 @@ def is_done(plan: Reproduction, stage: Stage) -> bool:
     return read_json(stamp, ("inputs",))["inputs"] == _digest(stage)
 
 
-def work(plan: Reproduction, stages: Sequence[Stage], accelerator: Accelerator) -> None:
-    """Do what is not done, stage by stage.
-
-    Under `accelerate launch` pairs are prepared by the main process, and folds are shared out.
-    """
+def work(plan: Reproduction, stages: Sequence[Stage]) -> None:
+    """Do what is not done, stage by stage."""
     for number, stage in enumerate(stages, start=1):
-        accelerator.wait_for_everyone()  # all processes find the same stamps
         if is_done(plan, stage):
             continue
-        accelerator.wait_for_everyone()
-        accelerator.print(f"[{number}/{len(stages)}] {stage.title}")
-        if stage.kind != "pairs" or accelerator.is_main_process:
-            stage.do(accelerator)
-        if accelerator.is_main_process:
-            make_folder(_stamp(plan, stage).parent)
-            content = {"stage": stage.name, "inputs": _digest(stage)}
-            write_json(_stamp(plan, stage), content | _facts(plan, stage))
+        print(f"[{number}/{len(stages)}] {stage.title}", flush=True)
+        stage.do()
+        make_folder(_stamp(plan, stage).parent)
+        content = {"stage": stage.name, "inputs": _digest(stage)}
+        write_json(_stamp(plan, stage), content | _facts(plan, stage))
 
 
 def _stamp(plan: Reproduction, stage: Stage) -> Path:
@@ -146,7 +135,7 @@ def _pairs(plan: Reproduction, corpus: str) -> Stage:
         clips = [repr((r.subject, r.clip_id, r.onset, r.apex, r.offset)) for r in reading.records]
         return [plan.pair_settings(corpus).to_dict(), clips]
 
-    def prepare(accelerator: Accelerator) -> None:
+    def prepare() -> None:
         from hcp_mer.data.builders import prepare_pairs
 
         settings = plan.pair_settings(corpus)
@@ -165,7 +154,7 @@ def _inputs_of_run(plan: Reproduction, name: str) -> Any:
 
 
 def _run(plan: Reproduction, name: str) -> Stage:
-    def train(accelerator: Accelerator) -> None:
+    def train() -> None:
         from hcp_mer.experiment import run_loso
 
         pairs = [plan.pairs_of(corpus) for corpus in RUNS[name]]
@@ -183,7 +172,7 @@ def _run(plan: Reproduction, name: str) -> Stage:
 
 
 def _ablations(plan: Reproduction, name: str) -> Stage:
-    def train(accelerator: Accelerator) -> None:
+    def train() -> None:
         from hcp_mer.ablations import train_ablations
 
         pairs = [plan.pairs_of(corpus) for corpus in RUNS[name]]
