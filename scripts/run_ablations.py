@@ -2,8 +2,8 @@ r"""Fig. 3: the model without each of its parts, on the same folds, seeds and st
 
     accelerate launch scripts/run_ablations.py --recipe hub_configs/recipes/casme3-7class.yaml \
         --dataset pairs/casme3 --tasks 3 4 7 --output_dir runs/ablations
-    python scripts/run_ablations.py --recipe hub_configs/recipes/demo.yaml --tasks 3 \
-        --dataset runs/demo-data/pairs --output_dir runs/demo-ablations --set min_steps=20
+    python scripts/run_ablations.py --recipe hub_configs/recipes/demo.yaml \
+        --dataset runs/demo-data/pairs --output_dir runs/demo   # into a run that is there
 
 `--plan` says what would be trained and how long it takes here, and trains nothing. `--readings`
 trains every other reading of the equations, too. A run that was stopped goes on where it was.
@@ -27,7 +27,9 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, required=True, help="YAML of the full model")
     parser.add_argument("--dataset", nargs="+", required=True, help="pairs, as for train_loso.py")
     parser.add_argument("--tasks", nargs="+", metavar="N", help="3, 4, 7 (default: the recipe's)")
-    parser.add_argument("--output_dir", type=Path, required=True, help="gets a run for each task")
+    parser.add_argument(
+        "--output_dir", type=Path, required=True, help="gets a run for each task, or is a run"
+    )
     parser.add_argument("--readings", action="store_true", help="other readings of the equations")
     parser.add_argument("--seeds", nargs="+", type=int, help="in place of the recipe's")
     parser.add_argument("--scheme", help="label scheme, where the dataset's name does not say it")

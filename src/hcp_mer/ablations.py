@@ -188,7 +188,8 @@ def run_ablations(
     folds of each are shared out.
 
     Args:
-        recipes: one for each task; output_dir gets a run folder "<task>" for each.
+        recipes: one for each task; output_dir gets a run folder "<task>" for each, or is the
+            finished run of the only one.
         dataset: as for `hcp_mer.run_loso`.
         readings: train every other reading of the equations as well.
     Returns: see `hcp_mer.reporting.ablations.write_ablations`; None in all processes but the main
@@ -199,7 +200,7 @@ def run_ablations(
     from hcp_mer.reporting.ablations import write_ablations
 
     root = Path(output_dir)
-    folders = {recipe.task: root / recipe.task for recipe in recipes}
+    folders = _folders(recipes, root)
     skipped = {}
     for recipe in recipes:
         idle = train_ablations(recipe, dataset, folders[recipe.task], readings)
@@ -273,8 +274,15 @@ def plan_ablations(
     lines = []
     for recipe in recipes:
         run = imagined_run(recipe, clips_of(pairs, recipe))
-        lines += planned_trainings(run, Path(output_dir) / recipe.task, readings)
+        lines += planned_trainings(run, _folders(recipes, Path(output_dir))[recipe.task], readings)
     return lines
+
+
+def _folders(recipes: Sequence[Recipe], root: Path) -> dict[str, Path]:
+    """Task → its run folder. A run that is there already gets its ablations beside it."""
+    if (root / "recipe.yaml").is_file() and len(recipes) == 1:
+        return {recipes[0].task: root}
+    return {recipe.task: root / recipe.task for recipe in recipes}
 
 
 def planned_trainings(
