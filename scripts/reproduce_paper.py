@@ -90,7 +90,7 @@ def reproduction(args: argparse.Namespace):
     if args.seeds:
         overrides.append(f"seeds={args.seeds}")
     settings = pair_settings(args)
-    options = {"num_proc": args.num_proc, "controls": args.controls}
+    options = {name: getattr(args, name) for name in ("num_proc", "controls", "apex_plots")}
     plan = Reproduction(
         args.output_dir, RECIPES, corpora, settings, args.face, tuple(overrides), **options
     )

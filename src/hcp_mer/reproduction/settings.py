@@ -53,7 +53,8 @@ class Reproduction:
         corpora: name in CORPORA → the corpus, unpacked.
         settings: how pairs are made; face: who finds it in frames that show more, None if not said.
         overrides: key=value, of every recipe; num_proc: processes that prepare pairs.
-        controls: whether the folds are trained once more for each control.
+        controls: whether the folds are trained once more for each control; apex_plots: whether it
+            is drawn how apexes were spotted.
     """
 
     root: Path
@@ -64,6 +65,7 @@ class Reproduction:
     overrides: Sequence[str] = ()
     num_proc: int = 2
     controls: bool = False
+    apex_plots: bool = False
     _read: dict[str, CorpusReading] = field(default_factory=dict, repr=False, compare=False)
 
     @property

@@ -133,13 +133,14 @@ def _pairs(plan: Reproduction, corpus: str) -> Stage:
     def inputs() -> Any:
         reading = plan.reading(corpus)
         clips = [repr((r.subject, r.clip_id, r.onset, r.apex, r.offset)) for r in reading.records]
-        return [plan.pair_settings(corpus).to_dict(), clips]
+        return [plan.pair_settings(corpus).to_dict(), plan.apex_plots, clips]
 
     def prepare() -> None:
         from hcp_mer.data.builders import prepare_pairs
 
         settings = plan.pair_settings(corpus)
-        prepare_pairs(plan.reading(corpus), plan.pairs_of(corpus), settings, plan.num_proc)
+        reading, folder = plan.reading(corpus), plan.pairs_of(corpus)
+        prepare_pairs(reading, folder, settings, plan.num_proc, plan.apex_plots)
 
     title = f"pairs of {CORPORA[corpus]}"
     made = plan.pairs_of(corpus) / MANIFEST
