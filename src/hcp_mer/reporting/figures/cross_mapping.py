@@ -50,7 +50,7 @@ def cross_mapping_figure(
     axes.set_aspect("auto")
     axes.set_xticks(range(len(units)), map(str, units))
     axes.set_yticks(range(len(classes)), _sized(classes, num_clips))
-    axes.set(xlabel="action unit", ylabel="class (annotated clips)")
+    axes.set(xlabel="action unit", ylabel="class (clips)")
     return figure
 
 
