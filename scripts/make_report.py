@@ -44,11 +44,12 @@ def main() -> None:
 
 
 def _report(run: Path, partial: bool) -> None:
-    from hcp_mer.recorded import pairs_at_hand, read_settings
+    from hcp_mer.recorded import pairs_at_hand
     from hcp_mer.reporting.publish import announce, publish
+    from hcp_mer.training.run_folder import RunFolder
     from hcp_mer.unfinished import find_unfinished, forget_partial, score_partial
 
-    settings = read_settings(run)
+    settings = RunFolder(run).settings()
     state = find_unfinished(run, settings)
     if state and not partial:
         raise UserError(f"{state.in_words(run)}; or score what is there with --partial.")
@@ -60,14 +61,14 @@ def _report(run: Path, partial: bool) -> None:
 
 
 def _write_latex(runs: list[Path], path: Path, partial: bool) -> None:
-    from hcp_mer.recorded import read_settings
     from hcp_mer.reporting.latex import write_latex
     from hcp_mer.reporting.scores import write_metrics
+    from hcp_mer.training.run_folder import RunFolder
     from hcp_mer.unfinished import find_unfinished, score_partial
 
     scored = {}
     for run in runs:
-        settings = read_settings(run)
+        settings = RunFolder(run).settings()
         state = find_unfinished(run, settings)
         if state and not partial:
             raise UserError(f"{state.in_words(run)}; or score what is there with --partial.")
@@ -78,12 +79,12 @@ def _write_latex(runs: list[Path], path: Path, partial: bool) -> None:
 
 def _compare(runs: list[Path], path: Path | None) -> None:
     from hcp_mer.files import write_json
-    from hcp_mer.recorded import read_settings
     from hcp_mer.reporting.compare import compare_runs, print_comparison
+    from hcp_mer.training.run_folder import RunFolder
     from hcp_mer.unfinished import find_unfinished
 
     for run in runs:
-        state = find_unfinished(run, read_settings(run))
+        state = find_unfinished(run, RunFolder(run).settings())
         if state:
             raise UserError(f"{state.in_words(run)}.")
     comparison = compare_runs(*runs)

@@ -71,16 +71,14 @@ def reopen(run_folder: str | Path, dataset: Sequence[str | Path] | None = None) 
 
 
 def read_settings(run_folder: Path) -> dict[str, Any]:
-    """The content of a run's recipe.yaml.
+    """The content of a run's recipe.yaml, with all that a run's has.
 
     Raises:
         UserError: there is none, or it is none of ours.
     """
-    path = run_folder / "recipe.yaml"
-    if not path.is_file():
-        raise UserError(f"{run_folder} holds no run: there is no recipe.yaml. Train it first.")
-    content = RunFolder._read_settings(path)
+    content = RunFolder(run_folder).settings()
     if not isinstance(content.get("recipe"), dict) or "dataset" not in content:
+        path = run_folder / "recipe.yaml"
         raise UserError(f"{path} is no recipe of a run: give the --output_dir of train_loso.py.")
     return content
 

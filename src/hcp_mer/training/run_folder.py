@@ -61,7 +61,7 @@ class RunFolder:
         identity = _identity(settings)
         path = self.root / "recipe.yaml"
         if path.is_file():
-            found = self._read_settings(path)
+            found = self.settings()
             if found.get("identity") == identity:
                 _warn_of_other_versions(self.root, found.get("versions") or {})
                 return
@@ -117,14 +117,23 @@ class RunFolder:
                 "Give a new --output_dir."
             )
 
-    @staticmethod
-    def _read_settings(path: Path) -> dict:
+    def settings(self) -> dict[str, Any]:
+        """What the run recorded of itself: the content of its recipe.yaml.
+
+        Raises:
+            UserError: there is none, or it is none of ours.
+        """
+        path = self.root / "recipe.yaml"
+        if not path.is_file():
+            raise UserError(f"{self.root} holds no run: there is no recipe.yaml. Train it first.")
         try:
             found = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError):
             found = None
         if not isinstance(found, dict):
-            raise UserError(f"{path} is no recipe of ours: give another --output_dir.")
+            raise UserError(
+                f"{path} is no recipe of ours: give a folder of train_loso.py, or a new one."
+            )
         return found
 
     def fold(self, fold: Fold) -> Path:
@@ -171,9 +180,7 @@ class RunFolder:
         Raises:
             UserError: no run, no such subject or seed, or several such subjects.
         """
-        recipe = self.root / "recipe.yaml"
-        if not recipe.is_file():
-            raise UserError(f"{self.root} is no run folder: it has no recipe.yaml.")
+        settings = self.settings()
         people = self.finished_subjects()
         found = [
             person for person in people if person[1] == subject and dataset in (None, person[0])
@@ -187,7 +194,7 @@ class RunFolder:
         if len(found) > 1:
             corpora = ", ".join(corpus for corpus, _ in found)
             raise UserError(f"subject {subject!r} is in {corpora}: give dataset too.")
-        seeds = self._read_settings(recipe)["recipe"]["seeds"]
+        seeds = settings["recipe"]["seeds"]
         file = (
             self._place(*found[0]) / f"trained-seed{seeds[0] if seed is None else seed}.safetensors"
         )
