@@ -1,6 +1,7 @@
 """The house holds: who may import whom, what the suitcase may carry, where each equation lives."""
 
 import ast
+import functools
 import re
 import sys
 from pathlib import Path
@@ -67,9 +68,14 @@ def room_of(path):
     return path.relative_to(PACKAGE).parts[0]
 
 
+@functools.cache
+def parsed(path):
+    return ast.parse(path.read_text())
+
+
 def imports(path, top_level_only=False):
     """(level, module) of the import statements; those under TYPE_CHECKING do not count."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     nodes = tree.body if top_level_only else ast.walk(tree)
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -103,7 +109,7 @@ def test_the_suitcase_imports_only_siblings_and_what_remote_users_have(path):
             assert top in may_need, top
     tried = {
         alias.name
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Try)
         for alias in (a for n in node.body if isinstance(n, ast.Import) for a in n.names)
     }
@@ -137,11 +143,12 @@ def test_no_file_holds_a_second_noun():
     assert not [p for p in FILES if "util" in p.stem]
 
 
+@functools.cache
 def homes():
     """Tag → definitions whose docstring's first line carries it: "…, Eq. 3."."""
     found = {}
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 first_line = (ast.get_docstring(node) or "").split("\n")[0]
                 for tag in re.findall(r", (Eq\. \d+|Fig\. \d+|Algorithm \d+)(?=[. ])", first_line):

@@ -139,6 +139,7 @@ def errors_of(result, conditions):
     return {row["method"]: row["mean_px"] for row in rows}
 
 
+@pytest.mark.slow
 def test_errors_are_what_numpy_makes_of_the_same_scenes(few, people):
     found = errors_of(few, "noise 2")
     zeros, refined = [], []
@@ -157,23 +158,27 @@ def test_errors_are_what_numpy_makes_of_the_same_scenes(few, people):
     )
 
 
+@pytest.mark.slow
 def test_more_information_means_less_error(few):
     found = errors_of(few, "noise 2")
     order = [SEVERAL_FRAMES, "lucas_kanade", REFERENCE, "dis", ZERO]
     assert [found[name] for name in order] == sorted(found[name] for name in order)
 
 
+@pytest.mark.slow
 def test_registration_helps_where_the_head_moves(few):
     before, after = errors_of(few, "head"), errors_of(few, "head reg.")
     assert before[ZERO] == pytest.approx(after[ZERO])
     assert after["dis"] < before["dis"]
 
 
+@pytest.mark.slow
 def test_times_are_of_every_method(few):
     assert set(few["flow"]["pair_s"]) == {row["method"] for row in few["flow"]["errors"]} - {ZERO}
     assert "dis" in few["magnify"]["apex_s"]
 
 
+@pytest.mark.slow
 def test_magnified_frames_are_compared_with_the_true_one(few, people):
     found = {row["method"]: row for row in few["magnify"]["quality"]}
     missing_px = [
@@ -189,6 +194,7 @@ def test_magnified_frames_are_compared_with_the_true_one(few, people):
     assert found["lagrangian, default"]["mean_px"] < found["lagrangian, DIS"]["mean_px"]
 
 
+@pytest.mark.slow
 def test_tables_and_figures_show_every_method(few, tmp_path):
     for tables, figure, result in (
         (flow_tables, flow_figure, few["flow"]),

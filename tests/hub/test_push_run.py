@@ -193,6 +193,7 @@ def stage_main_and_folds(finished):
     return {tuple(name.split("/", 1)): size for name, size in names.items()}
 
 
+@pytest.mark.slow
 def test_a_pushed_run_answers_on_the_hub_as_it_did_here(
     finished, pairs, loopback, run_script, elsewhere, tmp_path
 ):

@@ -73,6 +73,7 @@ def test_a_single_network_answers_as_the_published_one(name, frames):
     assert recipe.checksum(flow_px) == pytest.approx(NETS[name]["full_eval_checksum"], abs=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["FlowNet2CS", "FlowNet2CSS"])
 def test_a_stack_answers_as_the_published_one_in_sum(name, frames):
     """Σ, Σ |w| and Σ w·cos of 98,304 values of 1e-6 each: what was stored of these two."""
@@ -81,6 +82,7 @@ def test_a_stack_answers_as_the_published_one_in_sum(name, frames):
     assert sums == pytest.approx(NETS[name]["full_eval_checksum"], abs=1e-2)
 
 
+@pytest.mark.slow
 def test_the_full_network_answers_as_the_published_one_part_by_part(frames, monkeypatch):
     """And the check sees mistakes: another border, blue for red."""
     network, expected = published("FlowNet2"), recipe.fixture("flownet2")

@@ -42,6 +42,7 @@ def last_line(text):
     return text.strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_from_corpus_to_checkpoint(run, tmp_path, tiny_recipe):
     corpus, pairs, output = tmp_path / "corpus", tmp_path / "pairs", tmp_path / "run"
     size = ("--num_subjects", 3, "--clips", 10, "--size", 64, "--num_proc", 1)

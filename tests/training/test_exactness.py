@@ -19,12 +19,12 @@ from torch import Tensor
 from hcp_mer.model.adapter_hcp_mer import MaskedBatchNorm1d
 from hcp_mer.model.configuration_hcp_mer import READINGS
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
-from hcp_mer.training.checkpoint import LOSSES, apply_trained_part, load_head
+from hcp_mer.training.checkpoint import apply_trained_part, load_head
 from hcp_mer.training.features import read_pixels
 from hcp_mer.training.fold_prompts import without_counts
 from hcp_mer.training.folds import Fold, batch_schedule, fold_seed, leave_one_subject_out
 from hcp_mer.training.gate import halves, refit_gates
-from hcp_mer.training.stacked import Optimisation, TrainingSet, train_stacked
+from hcp_mer.training.stacked import LOSSES, Optimisation, TrainingSet, train_stacked
 from hcp_mer.training.tower import FrozenTower
 from tests.clip_at_true_size import write_random_clip
 from tests.conftest import GROUPS

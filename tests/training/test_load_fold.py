@@ -82,7 +82,7 @@ def test_a_fold_that_is_not_there(finished, arguments, message):
 
 
 def test_a_folder_that_is_no_run(tmp_path):
-    with pytest.raises(UserError, match="holds no run: there is no recipe.yaml"):
+    with pytest.raises(UserError, match=r"holds no run: there is no recipe\.yaml"):
         hcp_mer.load_fold(tmp_path, "006")
 
 

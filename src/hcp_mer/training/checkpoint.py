@@ -17,9 +17,9 @@ from hcp_mer.model.image_processing_hcp_mer import HcpMerImageProcessor
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 from hcp_mer.model.vision_lora_hcp_mer import lora_state, set_lora_state
 from hcp_mer.training.run_folder import PROMPTS, RunFolder
+from hcp_mer.training.stacked import LOSSES
 
 PROMPT_FIELDS = ("prompt_groups", "prompt_token_ids")  # of a config: what folds may differ in
-LOSSES = "training_losses"  # a record beside a trained part that is new: the loss of each step
 _LORA = "vision_lora."
 
 

@@ -20,7 +20,6 @@ from hcp_mer.files import write_json
 from hcp_mer.model.image_processing_hcp_mer import HcpMerImageProcessor
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 from hcp_mer.training.assembly import backbone_fingerprint, build_model, build_processor
-from hcp_mer.training.checkpoint import LOSSES
 from hcp_mer.training.features import encode_pairs, read_pixels
 from hcp_mer.training.fold_prompts import FoldModels, FoldPrompts, prompts_of
 from hcp_mer.training.folds import (
@@ -38,7 +37,7 @@ from hcp_mer.training.progress import Progress
 from hcp_mer.training.recipe import Recipe
 from hcp_mer.training.run_folder import RunFolder
 from hcp_mer.training.snapshot import Snapshots
-from hcp_mer.training.stacked import Optimisation, TrainingSet
+from hcp_mer.training.stacked import LOSSES, Optimisation, TrainingSet
 from hcp_mer.training.tower import FrozenTower, LoraTower, Tower
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from torch.func import functional_call, stack_module_state, vmap
 from hcp_mer.errors import UserError
 from hcp_mer.model.losses_hcp_mer import balanced_alpha, total_loss
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
-from hcp_mer.training.checkpoint import LOSSES
 from hcp_mer.training.folds import batch_schedule, steps_per_epoch
 from hcp_mer.training.snapshot import Snapshots, interrupts_held
 
+LOSSES = "training_losses"  # a record beside a trained part that is new: the loss of each step
 OnEpoch = Callable[[int, int, dict[str, Tensor]], None]
 
 

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from hcp_mer.model.losses_hcp_mer import balanced_alpha, total_loss
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
-from hcp_mer.training.checkpoint import LOSSES, apply_trained_part, trained_part
+from hcp_mer.training.checkpoint import apply_trained_part, trained_part
 from hcp_mer.training.fast_linear import layers_that_gain, swapped
 from hcp_mer.training.progress import OnStep
 from hcp_mer.training.snapshot import Snapshots
 from hcp_mer.training.stacked import (
+    LOSSES,
     OnEpoch,
     Optimisation,
     TrainingSet,
