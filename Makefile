@@ -20,6 +20,8 @@ demo: $(VENV)/.installed-demo
 	HF_HUB_OFFLINE=1 $(BIN)/python scripts/prepare_dataset.py --corpus casme2 --name procedural \
 		--data_dir $(DATA)/corpus --output_dir $(DATA)/pairs
 	HF_HUB_OFFLINE=1 $(BIN)/python scripts/train_loso.py --recipe hub_configs/recipes/demo.yaml \
+		--dataset $(DATA)/pairs --output_dir $(RUNS)/demo --measure_leak
+	HF_HUB_OFFLINE=1 $(BIN)/python scripts/run_ablations.py --recipe hub_configs/recipes/demo.yaml \
 		--dataset $(DATA)/pairs --output_dir $(RUNS)/demo
 
 test: $(VENV)/.installed-dev

@@ -49,7 +49,7 @@ def train_small_run(folder, backbone):
         "learning_rate": 5e-3,
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
-    run_loso(folder / "tiny.yaml", folder / "mine", folder / "run")
+    run_loso(folder / "tiny.yaml", folder / "mine", folder / "run", controls=False)
     return folder / "mine", folder / "tiny.yaml", folder / "run"
 
 

@@ -14,6 +14,8 @@ from packaging.version import Version
 
 from tests.loopback_hub import Hub
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(
     Version(version("huggingface_hub")) < Version("1.20"),

@@ -126,6 +126,7 @@ def files_on(hub, repo_id):
     return {path: blob.path.read_bytes() for path, blob in repo.commits[repo.find("main")].items()}
 
 
+@pytest.mark.slow
 def test_pairs_come_back_with_equal_bytes_ids_and_settings(
     loopback, python, answer, prepared, mine, tmp_path
 ):

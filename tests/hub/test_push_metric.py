@@ -65,6 +65,7 @@ def files_on(hub, repo_id):
     return {path: blob.path.read_bytes() for path, blob in repo.commits[repo.find("main")].items()}
 
 
+@pytest.mark.slow
 def test_evaluate_loads_the_published_metric_and_the_card_prints_the_numbers_it_says(
     loopback, python, answer, tmp_path
 ):

@@ -165,6 +165,7 @@ def test_an_impossible_name_is_refused_in_a_dry_run_too(finished):
         push_run(finished, "no such/name at all", dry_run=True)
 
 
+@pytest.mark.slow
 def test_a_dry_run_lists_what_a_push_sends_and_asks_nobody(finished, loopback, run_script):
     arguments = ("--run", finished, "--repo_id", "demo", "--folds", "--private", "--dry_run")
     printed = run_script("push_to_hub.py", *arguments, token=None).stdout
@@ -242,6 +243,7 @@ print(json.dumps([said(name) for name in asked[:3]] + [said(asked[3], private=Tr
 """
 
 
+@pytest.mark.slow
 def test_a_repository_that_is_not_ours_to_fill_is_refused_before_anything_is_sent(
     finished, loopback, answer, folder
 ):

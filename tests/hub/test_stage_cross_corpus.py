@@ -1,5 +1,6 @@
 """What a cross-corpus run publishes: one branch for each test corpus, no place of this machine."""
 
+import pytest
 import torch
 import yaml
 
@@ -16,6 +17,7 @@ from tests.conftest import GROUPS
 from tests.foreign_pairs import write_foreign_pairs
 
 
+@pytest.mark.slow
 def test_a_held_out_corpus_is_a_branch_that_answers_as_main_does(tmp_path, tiny_backbone):
     for seed, name in enumerate(("mine", "alpha", "beta b")):
         write_foreign_pairs(tmp_path / name, ("s01",), clips_per_class=2, size=32, seed=seed)
@@ -29,7 +31,8 @@ def test_a_held_out_corpus_is_a_branch_that_answers_as_main_does(tmp_path, tiny_
     }
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(recipe))
     tested = [tmp_path / "beta b", tmp_path / "alpha"]
-    run_loso(tmp_path / "tiny.yaml", tmp_path / "mine", tmp_path / "run", test_dataset=tested)
+    sources = (tmp_path / "tiny.yaml", tmp_path / "mine", tmp_path / "run")
+    run_loso(*sources, test_dataset=tested, controls=False)
 
     run = open_finished_run(tmp_path / "run")
     folds = folds_to_publish(run)

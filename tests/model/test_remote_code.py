@@ -107,7 +107,11 @@ def test_everything_loads_and_answers_the_same(checkpoint, tmp_path):
         assert np.abs(answers - expected).max() <= 1e-6
 
 
-@pytest.mark.parametrize("lora", [None, {"r": 2}], ids=["frozen tower", "LoRA"])
+@pytest.mark.parametrize(
+    "lora",
+    [None, pytest.param({"r": 2}, marks=pytest.mark.slow)],
+    ids=["frozen tower", "LoRA"],
+)
 def test_every_weight_and_flag_arrives(make_model, tmp_path, lora):
     model = make_model(vision_lora=lora)
     for parameter in model.parameters():
@@ -132,6 +136,7 @@ def test_every_weight_and_flag_arrives(make_model, tmp_path, lora):
         assert json.loads((tmp_path / f"{name}.json").read_text()) == flags
 
 
+@pytest.mark.slow
 def test_the_model_alone_needs_no_opencv(checkpoint, tmp_path):
     code = MODEL_ALONE.format(folder=str(checkpoint[2]))
     printed = run_elsewhere(code, tmp_path, blocked=["hcp_mer", "cv2", "datasets", "evaluate"])

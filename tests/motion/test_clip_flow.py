@@ -43,6 +43,7 @@ def errors_px(known, frames, true_px):
     )
 
 
+@pytest.mark.slow
 def test_twenty_one_frames_leave_two_thirds_of_the_error_that_noise_makes(portrait, known):
     several_px, two_px = np.mean(
         [
@@ -56,6 +57,7 @@ def test_twenty_one_frames_leave_two_thirds_of_the_error_that_noise_makes(portra
     assert several_px < 0.67 * two_px
 
 
+@pytest.mark.slow
 def test_parts_of_the_face_may_move_one_after_the_other(portrait, known):
     """As one course over time, the later part would be shown at a strength that it has not."""
     parts = [known.blobs(seed, 0.4, most=1) for seed in (11, 17)]

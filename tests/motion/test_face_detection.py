@@ -13,6 +13,8 @@ from hcp_mer.motion.cascade import Cascade
 from hcp_mer.motion.eyes import locate_eyes
 from tests.face_scenes import face_in_frame, landscape
 
+pytestmark = pytest.mark.slow
+
 # Irises of skimage's astronaut, marked by hand in the picture enlarged ten times; px, ± 0.5.
 ASTRONAUT_EYES = np.array([(204.3, 101.3), (247.3, 104.0)])
 

@@ -163,6 +163,7 @@ def test_any_size_is_padded_to_multiples_of_4_and_cut_again(official, size):
     torch.testing.assert_close(answer, expected, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_tiles_change_no_pixel(official, monkeypatch):
     """As one piece and as 3 × 3 tiles; with too little overlap it would be seen."""
     generator = torch.Generator().manual_seed(0)

@@ -72,6 +72,7 @@ def test_the_table_says_which_sets_a_class_has_in_how_many_folds_and_from_where(
     assert [row["source"] for row in rows] == sources
 
 
+@pytest.mark.slow
 def test_the_report_shows_it_where_the_run_counted_and_nothing_where_not(tmp_path, mapping):
     write_metrics(write_run(tmp_path))
     plain = Page(write_report(tmp_path))

@@ -48,7 +48,8 @@ def train(run, recipe, *datasets, output, test=()):
     arguments = ["--recipe", RECIPES / f"{recipe}.yaml", "--output_dir", output, "--dataset"]
     arguments += [*datasets, *(("--test_dataset", *test) if test else ())]
     code, printed, error = run(
-        "train_loso.py", *arguments, *(x for s in OFFLINE for x in ("--set", s))
+        *("train_loso.py", "--no-controls", *arguments),
+        *(x for s in OFFLINE for x in ("--set", s)),
     )
     assert code == 0, error[-2000:]
     return printed, json.loads((output / "metrics.json").read_text())

@@ -22,7 +22,10 @@ def corpora(tmp_path):
 
 @pytest.mark.slow
 def test_a_composite_database_and_its_report(run, corpora):
-    output, recipe = corpora / "run", ("--recipe", DEMO, "--set", "gate_fitting=joint")
+    output, recipe = (
+        corpora / "run",
+        ("--recipe", DEMO, "--set", "gate_fitting=joint", "--no-controls"),
+    )
     arguments = (*recipe, "--dataset", *(corpora / name for name in NAMES), "--output_dir", output)
     code, printed, errors = run("train_loso.py", *arguments)
     assert code == 0, errors
@@ -44,7 +47,10 @@ def test_a_composite_database_and_its_report(run, corpora):
 
 @pytest.mark.slow
 def test_training_on_one_corpus_and_testing_on_others(run, corpora):
-    output, recipe = corpora / "run", ("--recipe", DEMO, "--set", "gate_fitting=joint")
+    output, recipe = (
+        corpora / "run",
+        ("--recipe", DEMO, "--set", "gate_fitting=joint", "--no-controls"),
+    )
     tested = ("--test_dataset", corpora / "gamma", corpora / "beta")
     arguments = ("--dataset", corpora / "alpha", *tested, "--output_dir", output)
     code, printed, errors = run("train_loso.py", *recipe, *arguments)

@@ -22,6 +22,7 @@ def accuracy(folder, name):
     return (table["label"] == table["prediction"]).mean()
 
 
+@pytest.mark.slow
 def test_every_control_answers_the_runs_clips_and_learns_where_it_can(
     learnable, tmp_path, run_loso
 ):

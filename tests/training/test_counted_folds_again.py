@@ -18,6 +18,8 @@ from tests.annotated_pairs import SUBJECTS, groups_by_hand
 from tests.foreign_pairs import CLASSES
 from tests.training.test_loso import predictions
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def finished(annotated, tiny_backbone, tmp_path_factory):
@@ -25,7 +27,7 @@ def finished(annotated, tiny_backbone, tmp_path_factory):
     settings = {"task": "3-class", "prompts": FROM_ANNOTATIONS, "backbone": str(tiny_backbone)}
     settings |= {"epochs": 3, "batch_size": 4, "learning_rate": 5e-3}
     folder = tmp_path_factory.mktemp("finished") / "run"
-    run_experiment(make_recipe(settings), annotated, folder)
+    run_experiment(make_recipe(settings), annotated, folder, controls=False)
     return folder
 
 

@@ -164,7 +164,13 @@ def assert_whole_run_is_the_straightforward_one(model, corpus):
         assert torch.equal(answered.argmax(-1), logits.argmax(-1))
 
 
-@pytest.mark.parametrize("options", [*COMBINATIONS, *ABLATIONS, *OTHER_READINGS], ids=str)
+SETTINGS = [
+    *COMBINATIONS,
+    *(pytest.param(options, marks=pytest.mark.slow) for options in [*ABLATIONS, *OTHER_READINGS]),
+]
+
+
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
 def test_a_whole_run_is_the_straightforward_one(double_precision, make_model, options):
     model = make_model(**options).double()
     assert_whole_run_is_the_straightforward_one(model, Corpus.random(num_classes=3))
@@ -178,6 +184,7 @@ def test_a_whole_run_with_one_action_unit_set_per_class(
     assert_whole_run_is_the_straightforward_one(model, Corpus.random(num_classes=3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sets", ["one", "several"])
 @pytest.mark.parametrize("adapter_depth", [1, 2])
 def test_a_whole_run_with_seven_classes(double_precision, make_model, sets, adapter_depth):

@@ -96,7 +96,10 @@ OTHER_WORDS = {
 
 @pytest.mark.parametrize(
     ("gate_fitting", "words"),
-    [*(("joint", words) for words in OTHER_WORDS), ("held_out_subjects", "other units")],
+    [
+        *(pytest.param("joint", words, marks=pytest.mark.slow) for words in OTHER_WORDS),
+        ("held_out_subjects", "other units"),
+    ],
 )
 def test_the_held_out_subject_cannot_reach_its_prompts(
     annotated, tmp_path, run_counted, words, gate_fitting
@@ -121,6 +124,7 @@ def test_the_held_out_subject_cannot_reach_its_prompts(
     assert losses_of(runs["one"], "a b") != losses_of(runs["other"], "a b")
 
 
+@pytest.mark.slow
 def test_stacking_and_resuming_change_nothing(annotated, tmp_path, run_counted):
     run_counted(annotated, tmp_path / "one", fold_group=1)
     run_counted(annotated, tmp_path / "all", fold_group=24)
@@ -134,6 +138,7 @@ def test_stacking_and_resuming_change_nothing(annotated, tmp_path, run_counted):
     pandas.testing.assert_frame_equal(predictions(tmp_path / "one"), whole, check_exact=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [5, 17])  # a stack takes 12 steps
 def test_a_run_that_is_interrupted_goes_on_to_the_same_table(
     annotated, tmp_path, run_counted, monkeypatch, after

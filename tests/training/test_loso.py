@@ -197,6 +197,7 @@ def test_held_out_gate_leaves_the_held_out_subject_out(foreign, tmp_path, run_lo
     assert one["head.gate.weight"].any()
 
 
+@pytest.mark.slow
 def test_lora_folds_resume_and_load_back(foreign, tmp_path, run_loso):
     """Every fold has a tower of its own, also for its gate; its answers are those of the run."""
     settings = {"vision_lora": {"r": 2}, "epochs": 2, "gate_fitting": "held_out_subjects"}
