@@ -63,6 +63,8 @@ def main() -> None:
         print_ablations(content)
         print(f"tables:  {args.output_dir / 'ablations.md'}, ablations.json")
         print(f"figure:  {args.output_dir / 'figures' / 'ablations.png'}")
+        for report in sorted(args.output_dir.rglob("report.html")):
+            print(f"report:  {report}")
 
 
 def recipes_of(args: argparse.Namespace) -> list:
