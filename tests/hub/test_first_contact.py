@@ -54,6 +54,7 @@ def test_the_papers_recipe_from_hub_to_hub(loopback, run_script, answer, tmp_pat
     run, home = tmp_path / "run", tmp_path / "home"
     run_script(
         "train_loso.py",
+        "--no-controls",
         *("--recipe", RECIPE, "--dataset", tmp_path / "pairs", "--output_dir", run),
         *("--set", "epochs=2", "--push_to_hub", "--hub_model_id", "me-casme2"),
         home=home,

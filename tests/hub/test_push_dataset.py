@@ -359,7 +359,7 @@ def test_training_takes_pairs_from_the_hub(loopback, python, run_script, tmp_pat
     source = f"user/own@{pushed['revision']}"
     recipe = "/".join([*__file__.split("/")[:-3], "hub_configs/recipes/demo.yaml"])
     run_script(
-        *("train_loso.py", "--recipe", recipe, "--dataset", "user/own"),
+        *("train_loso.py", "--no-controls", "--recipe", recipe, "--dataset", "user/own"),
         *("--output_dir", tmp_path / "run", "--set", "epochs=1", "--set", "min_steps=1"),
     )
     settings = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
@@ -369,7 +369,8 @@ def test_training_takes_pairs_from_the_hub(loopback, python, run_script, tmp_pat
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["num_subjects"] == 3
     again = run_script(
-        *("train_loso.py", "--recipe", recipe, "--dataset", source, "--output_dir"),
+        *("train_loso.py", "--no-controls", "--recipe", recipe, "--dataset", source),
+        "--output_dir",
         *(tmp_path / "run", "--set", "epochs=1", "--set", "min_steps=1"),
     )
     assert "3 folds" not in again.stderr  # the same pairs: nothing was trained again

@@ -139,7 +139,7 @@ def test_without_the_right_token_the_script_ends_in_one_line(
     run = ("--recipe", recipe, "--dataset", pairs, "--output_dir", tmp_path / "out")
     for command in (
         ("push_to_hub.py", "--run", finished, "--repo_id", "demo"),
-        ("train_loso.py", *run, "--push_to_hub"),
+        ("train_loso.py", "--no-controls", *run, "--push_to_hub"),
     ):
         process = run_script(*command, token=token, check=False)
         assert process.returncode == 2
@@ -159,7 +159,14 @@ def test_training_publishes_its_run_with_the_backbone_left_where_it_is(
     settings |= {"backbone": "user/tiny-clip", "backbone_revision": commit}
     (tmp_path / "hub.yaml").write_text(yaml.safe_dump(settings))
     home, output = tmp_path / "home", tmp_path / "My run"
-    train = ("train_loso.py", "--recipe", tmp_path / "hub.yaml", "--dataset", pairs)
+    train = (
+        "train_loso.py",
+        "--no-controls",
+        "--recipe",
+        tmp_path / "hub.yaml",
+        "--dataset",
+        pairs,
+    )
     train += ("--output_dir", output, "--push_to_hub")
     nameless = run_script(*train, home=home, check=False)
     assert "'My run' cannot be a repository's name" in nameless.stderr

@@ -349,7 +349,15 @@ def test_two_processes_answer_as_one_does(foreign, tiny_backbone, tmp_path):
     recipe.write_text(yaml.safe_dump({**settings, "epochs": 2, "batch_size": 8}))
     one = [sys.executable]
     two = [*one, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    script = ("scripts/train_loso.py", "--quiet", "--recipe", recipe, "--dataset", foreign)
+    script = (
+        "scripts/train_loso.py",
+        "--quiet",
+        "--no-controls",
+        "--recipe",
+        recipe,
+        "--dataset",
+        foreign,
+    )
     tables = []
     for name, launcher in (("one", one), ("two", two)):
         subprocess.run(

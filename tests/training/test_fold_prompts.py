@@ -330,7 +330,15 @@ def test_two_processes_answer_as_one_does_with_counted_prompts(annotated, tiny_b
     recipe.write_text(yaml.safe_dump({**settings, "epochs": 2, "batch_size": 8}))
     one = [sys.executable]
     two = [*one, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    script = ["scripts/train_loso.py", "--quiet", "--recipe", recipe, "--dataset", annotated]
+    script = [
+        "scripts/train_loso.py",
+        "--quiet",
+        "--no-controls",
+        "--recipe",
+        recipe,
+        "--dataset",
+        annotated,
+    ]
     script += ["--prompts", FROM_ANNOTATIONS]
     for name, launcher in (("one", one), ("two", two)):
         subprocess.run(
