@@ -95,6 +95,34 @@ def _strain(u_px: np.ndarray, v_px: np.ndarray) -> np.ndarray:
     return np.sqrt(u_x**2 + v_y**2 + (u_y + v_x) ** 2 / 2)
 
 
+LEAST_SPREAD_LEVELS = 1.0  # a channel that varies less is rounding, and stays near 0
+_REACH, _STRAIN_REACH = 4.0, (-2.0, 4.0)
+STRAIN_WEIGHT = 0.6
+
+
+def standardise_flow(levels: np.ndarray) -> np.ndarray:
+    """Flow images of any scale, stretch or head motion, brought to one form.
+
+    u and v: less their median (which undoes head motion, min–max stretching and any level of
+    zero), over their root mean square. The third channel, strain or magnitude: standardised,
+    weighted 0.6. All are cut off where they reach 4; a constant channel becomes 0.
+
+    Args: (…, H, W, 3) levels from 0 to 255, rounded or not, encoded as uv_strain or uv_magnitude.
+    Returns: (…, H, W, 3) float32 without unit.
+    """
+    levels = np.asarray(levels, np.float32)
+    motion, third = levels[..., :2], levels[..., 2:]
+    motion = motion - np.median(motion, axis=(-3, -2), keepdims=True)
+    speed = np.sqrt(np.mean(motion**2, axis=(-3, -2), keepdims=True))
+    third = third - third.mean(axis=(-3, -2), keepdims=True)
+    spread = third.std(axis=(-3, -2), keepdims=True)
+    motion = motion / np.maximum(speed, LEAST_SPREAD_LEVELS)
+    third = third / np.maximum(spread, LEAST_SPREAD_LEVELS)
+    return np.concatenate(
+        [motion.clip(-_REACH, _REACH), STRAIN_WEIGHT * third.clip(*_STRAIN_REACH)], axis=-1
+    )
+
+
 def flip_flow_image(image: np.ndarray, encoding: str = "uv_strain") -> np.ndarray:
     """The flow image of the mirrored face: mirrored left to right, u negated.
 
