@@ -75,7 +75,8 @@ def test_a_clip_too_short_to_average_is_two_frames(portrait, known):
 
 def test_a_clip_of_one_frame_repeated_has_no_flow(portrait, known):
     frame = known.sensed(portrait.still, np.random.default_rng(0))
-    np.testing.assert_array_equal(estimate_clip_flow([frame] * 6, 3), 0)
+    # Not exactly: by processor OpenCV blurs equal frames to others in the last bit, 1e-7 px.
+    np.testing.assert_allclose(estimate_clip_flow([frame] * 6, 3), 0, atol=1e-5)
 
 
 def test_a_face_at_rest_moves_less_than_in_two_frames(portrait, known):
