@@ -296,7 +296,7 @@ def test_settings_travel_in_the_processors_config(noise, tmp_path):
         ({"image_sise": 224}, "no setting 'image_sise'. Did you mean image_size"),
         (
             {"do_normalize": False},
-            "no setting 'do_normalize'. It has estimator, estimator_weights, image_mean",
+            "no setting 'do_normalize'. It has estimator, estimator_weights, flow_normalisation",
         ),
     ],
 )

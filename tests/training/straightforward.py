@@ -32,10 +32,11 @@ class _Fixed(Sampler):
         return len(self.batches)
 
 
-def train_one_fold(model, images, flows, labels, batches, learning_rate, weight_decay):
+def train_one_fold(model, images, flows, labels, batches, learning_rate, weight_decay, kept=None):
     """Train `model` (fresh, in place) on the given batches of row indices; returns its losses.
 
-    images, flows: (clips, 3, size, size); labels: (clips,); batches: lists of rows, none to spare.
+    images, flows: (clips, 3, size, size); labels: (clips,); batches: lists of rows, none to spare;
+    kept: per batch (clips, patches) bool, the patches that dropout leaves, or None without it.
     """
     use_torchs_batchnorm(model)
     counts = torch.bincount(labels, minlength=model.config.num_classes)
@@ -45,9 +46,10 @@ def train_one_fold(model, images, flows, labels, batches, learning_rate, weight_
     optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
     losses = []
     model.train()
-    for image, flow, label in DataLoader(clips, batch_sampler=_Fixed(batches)):
+    steps = zip(DataLoader(clips, batch_sampler=_Fixed(batches)), kept or [None] * len(batches))
+    for (image, flow, label), patches in steps:
         optimiser.zero_grad()
-        loss = objective(model, answer(model, image, flow), label)
+        loss = objective(model, answer(model, image, flow, patches), label)
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
@@ -76,13 +78,17 @@ def class_weights(counts: Tensor) -> Tensor:
     return inverse / inverse.mean()
 
 
-def answer(model, images: Tensor, flows: Tensor) -> Answer:
+def answer(model, images: Tensor, flows: Tensor, kept: Tensor | None = None) -> Answer:
     """Res_f and the cosines before it, from pixels."""
     config = model.config
+    first = flows if config.holistic_input == "flow" else images
     views = [
-        v for v, used in ((images, config.use_holistic), (flows, config.use_componential)) if used
+        v for v, used in ((first, config.use_holistic), (flows, config.use_componential)) if used
     ]
-    embeds = [adapt(model, b, encode(model, view)) for b, view in zip(config.branches, views)]
+    embeds = [
+        adapt(model, b, encode(model, view), tokens_of(model, b, view, kept))
+        for b, view in zip(config.branches, views)
+    ]
     texts = encode_texts(model)
     cosines = [similarity(config, e, t) for e, t in zip(embeds, texts)]
     cross = [similarity(config, e, t) for e, t in zip(embeds, reversed(texts))]
@@ -95,12 +101,36 @@ def encode(model, pixels: Tensor) -> Tensor:
     return model.clip.visual_projection(seen.pooler_output)
 
 
-def adapt(model, branch: str, rows: Tensor) -> Tensor:
-    """Fig. 8: residual bottlenecks."""
+def tokens_of(model, branch: str, pixels: Tensor, kept: Tensor | None) -> Tensor | None:
+    """The patch tokens that a branch's adapter reads, flattened, less those that were dropped."""
+    config = model.config
+    read, layer = (
+        value[branch] if isinstance(value, dict) else value
+        for value in (config.adapter_input, config.adapter_layer)
+    )
+    if read == "pooled":
+        return None
+    tower = model.clip.vision_model
+    states = tower.pre_layrnorm(tower.embeddings(pixels))
+    layers = len(tower.encoder.layers)
+    for encoder_layer in tower.encoder.layers[: layer if layer >= 0 else layers + 1 + layer]:
+        states = encoder_layer(states, None)
+    tokens = states[:, 1:]
+    tokens = (tokens - tokens.mean(-1, keepdim=True)) / torch.sqrt(
+        tokens.var(-1, unbiased=False, keepdim=True) + 1e-5
+    )
+    if kept is not None:
+        tokens = torch.where(kept[:, :, None], tokens / (1 - config.adapter_dropout), 0)
+    return tokens.reshape(len(tokens), -1)
+
+
+def adapt(model, branch: str, rows: Tensor, tokens: Tensor | None) -> Tensor:
+    """Fig. 8: residual bottlenecks; the first of them may read patch tokens."""
     if not model.config.use_adapter:
         return rows
-    for layer in model.head.adapters[branch].layers:
-        hidden = F.linear(rows, layer.down.weight, layer.down.bias)
+    for index, layer in enumerate(model.head.adapters[branch].layers):
+        read = rows if index or tokens is None else tokens
+        hidden = F.linear(read, layer.down.weight, layer.down.bias)
         if layer.norm is not None:
             hidden = layer.norm(hidden)
         rows = rows + F.linear(F.relu(hidden), layer.up.weight, layer.up.bias)

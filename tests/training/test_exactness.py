@@ -79,8 +79,11 @@ class Corpus:
 
     def features(self, model) -> dict[str, Tensor]:
         with torch.no_grad():
-            pooled = {b: model.encode_images(pixels).pooled for b, pixels in self.pixels.items()}
-        return {branch: pooled[branch] for branch in model.config.branches}
+            views = {"magnified": self.pixels["holistic"], "flow": self.pixels["componential"]}
+            return {
+                branch: model.encode_view(branch, views[model.config.view_of(branch)])
+                for branch in model.config.branches
+            }
 
     def training_sets(self, model) -> list[TrainingSet]:
         features = self.features(model)
@@ -121,10 +124,22 @@ class Corpus:
             [row[keep].tolist() for row, keep in zip(rows, valid)],
             optimisation.learning_rate,
             optimisation.weight_decay,
+            kept_patches(model.config, seed, valid),
         )
         with torch.no_grad():
             held_out = (pixels[fold.test] for pixels in self.pixels.values())
             return losses, oracle, straightforward.answer(oracle, *held_out).logits
+
+
+def kept_patches(config, seed: int, valid: np.ndarray) -> list[Tensor] | None:
+    """Of each step, for the clips that count: patches that a fold of this seed shows."""
+    if not config.adapter_dropout:
+        return None
+    drawn = (
+        np.random.default_rng((8, seed, step)).random((len(keep), config.num_patches), np.float32)
+        for step, keep in enumerate(valid)
+    )
+    return [torch.from_numpy(d >= config.adapter_dropout)[keep] for d, keep in zip(drawn, valid)]
 
 
 @pytest.fixture
@@ -165,6 +180,14 @@ def assert_whole_run_is_the_straightforward_one(model, corpus):
 
 
 SETTINGS = [
+    {"adapter_input": "patches"},
+    {
+        "adapter_input": {"holistic": "pooled", "componential": "patches"},
+        "adapter_layer": 1,
+        "adapter_dropout": 0.2,
+        "adapter_depth": 2,
+        "holistic_input": "flow",
+    },
     *COMBINATIONS,
     *(pytest.param(options, marks=pytest.mark.slow) for options in [*ABLATIONS, *OTHER_READINGS]),
 ]

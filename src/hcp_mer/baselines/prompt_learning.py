@@ -119,7 +119,8 @@ class PromptPeer:
 
     def _features(self, run: LosoRun) -> Tensor:
         """Of every clip, (clips, projection_dim)."""
-        return run.features[self.view].to(run.model.device, run.model.dtype)
+        pooled = run.features[self.view][:, : run.model.config.clip_config.projection_dim]
+        return pooled.to(run.model.device, run.model.dtype)
 
 
 def row(weights: dict[str, Tensor], index: int) -> dict[str, Tensor]:

@@ -154,7 +154,9 @@ def _pixels(processor: HcpMerImageProcessor, pairs: Pairs, rows: list[int]) -> d
 
     views = {"pixel_values": "magnified", "flow_pixel_values": "flow"}
     return {
-        name: torch.from_numpy(np.stack([processor.to_pixels(pairs.image(r, view)) for r in rows]))
+        name: torch.from_numpy(
+            np.stack([processor.to_pixels(pairs.image(r, view), view) for r in rows])
+        )
         for name, view in views.items()
     }
 

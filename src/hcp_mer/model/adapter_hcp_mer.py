@@ -48,17 +48,22 @@ class UpProjection(nn.Linear):
 
 
 class AdapterLayer(nn.Module):
-    """x + Linear(ReLU(BatchNorm(Linear(x)))): one residual bottleneck."""
+    """x + Linear(ReLU(BatchNorm(Linear(y)))): one residual bottleneck.
 
-    def __init__(self, size: int, hidden_size: int, batchnorm: bool):
+    y is x itself, as Fig. 8 has it, or other features of the same image.
+    """
+
+    def __init__(self, size: int, hidden_size: int, batchnorm: bool, num_inputs: int | None = None):
         super().__init__()
         # BatchNorm takes out any bias before it, which would then never see a gradient.
-        self.down = nn.Linear(size, hidden_size, bias=not batchnorm)
+        self.down = nn.Linear(num_inputs or size, hidden_size, bias=not batchnorm)
         self.norm = MaskedBatchNorm1d(hidden_size) if batchnorm else None
         self.up = UpProjection(hidden_size, size)
 
-    def forward(self, rows: Tensor, valid: Tensor | None = None) -> Tensor:
-        hidden = self.down(rows)
+    def forward(
+        self, rows: Tensor, valid: Tensor | None = None, inputs: Tensor | None = None
+    ) -> Tensor:
+        hidden = self.down(rows if inputs is None else inputs)
         if self.norm is not None:
             hidden = self.norm(hidden, valid)
         return rows + self.up(hidden.relu())
@@ -69,19 +74,50 @@ class HcpAdapter(nn.Module):
 
     Depth 1 for CASME II, SAMM and SMIC, more for CAS(ME)³ (Appendix B.2). With the up-projection
     at zero an untrained adapter changes nothing, so that training starts from zero-shot CLIP.
+
+    The paper's adapter reads the pooled feature. A pooled feature has lost where the face moves:
+    with adapter_input "patches" the first layer reads the flattened patch tokens in its place,
+    V = pooled + Up(ReLU(BatchNorm(Down(patches)))), and what follows is as before.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, branch: str):
         super().__init__()
-        size = config.clip_config.projection_dim
-        hidden_size = max(1, size // config.adapter_reduction)
+        self.size = config.clip_config.projection_dim
+        self.dropout = config.adapter_dropout
+        num_inputs, hidden_size = None, max(1, self.size // config.adapter_reduction)
+        if config.reads_patches(branch):
+            num_inputs = config.feature_size(branch) - self.size
+            hidden_size = config.adapter_patch_hidden
+        self.num_patches = config.num_patches if num_inputs else 0
         self.layers = nn.ModuleList(
-            AdapterLayer(size, hidden_size, config.adapter_batchnorm)
-            for _ in range(config.adapter_depth)
+            AdapterLayer(self.size, hidden_size, config.adapter_batchnorm, n)
+            for n in [num_inputs] + [None] * (config.adapter_depth - 1)
         )
 
-    def forward(self, features: Tensor, valid: Tensor | None = None) -> Tensor:
-        """features: (batch, projection_dim) of the frozen tower; valid: (batch,) bool or None."""
+    def forward(
+        self, features: Tensor, valid: Tensor | None = None, kept: Tensor | None = None
+    ) -> Tensor:
+        """The adapted feature, (batch, projection_dim), not normalised.
+
+        Args:
+            features: (batch, feature_size) of the frozen tower: pooled, then the patches.
+            valid: (batch,) bool, rows that count in batch statistics, or None.
+            kept: (batch, num_patches) bool, the patches that are seen; None: all, or in training
+                as many as `adapter_dropout` leaves.
+        """
+        rows, patches = features[..., : self.size], None
+        if self.num_patches:
+            patches = features[..., self.size :]
+            if kept is None and self.training and self.dropout:
+                kept = torch.rand(len(rows), self.num_patches, device=rows.device) >= self.dropout
+            if kept is not None:
+                patches = _without_dropped(patches, kept, self.dropout)
         for layer in self.layers:
-            features = layer(features, valid)
-        return features
+            rows, patches = layer(rows, valid, patches), None
+        return rows
+
+
+def _without_dropped(patches: Tensor, kept: Tensor, dropout: float) -> Tensor:
+    """Whole patches at 0, the others larger in turn: (batch, num_patches · hidden_size)."""
+    share = kept.to(patches.dtype) / (1 - dropout)
+    return (patches.unflatten(-1, (kept.shape[-1], -1)) * share[..., None]).flatten(-2)

@@ -1,9 +1,11 @@
 """Where a branch looks: what its answer owes to each patch of its view, Fig. 5.
 
-Relevance by gradient-weighted attention rollout (Chefer, Gur and Wolf, "Generic Attention-model
+Where the adapter reads the pooled feature, relevance by gradient-weighted attention rollout (Chefer, Gur and Wolf, "Generic Attention-model
 Explainability for Interpreting Bi-Modal and Encoder-Decoder Transformers", ICCV 2021, Eq. 5–6): an
-attention counts as far as more of it would raise the answer. It explains the model, not the face,
-and says nothing of what would happen if a patch were covered.
+attention counts as far as more of it would raise the answer. Where it reads patch tokens, each token
+times the answer's gradient, as far as it speaks for the answer (Ancona et al., "Towards better
+understanding of gradient-based attribution methods", ICLR 2018). Both explain the model, not the
+face, and say nothing of what would happen if a patch were covered.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ def attribute_patches(
 ) -> Tensor:
     """What one branch's logit of a class owes to each patch of its view.
 
-    The branch's adapter reads the pooled feature, which is that of the class token: the patches'
-    share is what reaches this token.
+    A pooled feature is that of the class token: the patches' share is what reaches this token. Of an
+    adapter that reads patches, the pooled feature beside them is left out of account.
 
     Args:
         model: an HcpMerModel. Nothing of it is changed: no gradient is kept, and the attention
@@ -37,8 +39,8 @@ def attribute_patches(
         classes: (batch,) index of the class whose logit is explained, for each clip.
         text_embeds: (num_prompts, projection_dim) from `encode_prompts`; head: an HcpMerHead in
             eval mode: both of the model itself by default, or those of a fold.
-    Returns: (batch, side, side) ≥ 0 in float32, row by row from the upper left; all 0 where no
-        attention speaks for the class.
+    Returns: (batch, side, side) ≥ 0 in float32, row by row from the upper left; all 0 where
+        nothing speaks for the class.
     Raises:
         ValueError: the model has no such branch, or not a class for each clip.
     """
@@ -60,17 +62,31 @@ def attribute_patches(
         if text_embeds is None:
             with torch.no_grad():
                 text_embeds = model.encode_prompts()
-        view = model.encode_images(pixels, output_attentions=True)
-        # A branch's logits depend on its own view alone, whatever stands in for the other's.
-        features = dict.fromkeys(model.config.branches, view.pooled)
-        output = head(features, text_embeds.detach().clone())
+        view = model.encode_images(pixels, output_attentions=True, output_hidden_states=True)
+        own = model.branch_features(branch, view)
+        output = head(_beside(model, branch, own), text_embeds.detach().clone())
         logits = output.branch_logits[model.config.branches.index(branch)]
         # A sum over clips, since no clip's logit depends on another's attention.
-        gradients = torch.autograd.grad(logits.gather(1, chosen).sum(), view.attentions)
-    relevance = attention_rollout([layer.detach() for layer in view.attentions], gradients)
-    patches = relevance[:, 0, 1:]  # what the class token, which is pooled, has of each patch
+        answer = logits.gather(1, chosen).sum()
+        if model.config.reads_patches(branch):
+            size = model.config.clip_config.projection_dim
+            by_token = (own * torch.autograd.grad(answer, own)[0])[:, size:]
+            by_patch = by_token.unflatten(1, (model.config.num_patches, -1)).sum(-1)
+            patches = by_patch.detach().float().clamp_min(0)
+        else:
+            gradients = torch.autograd.grad(answer, view.attentions)
+            relevance = attention_rollout([layer.detach() for layer in view.attentions], gradients)
+            patches = relevance[:, 0, 1:]  # what the class token, which is pooled, has of each
     side = round(patches.shape[1] ** 0.5)
     return patches.reshape(-1, side, side)
+
+
+def _beside(model: nn.Module, branch: str, own: Tensor) -> dict[str, Tensor]:
+    """Features for all branches: a branch's logits depend on its own view alone."""
+    return {
+        name: own if name == branch else own.new_zeros(len(own), model.config.feature_size(name))
+        for name in model.config.branches
+    }
 
 
 def attention_rollout(attentions: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:

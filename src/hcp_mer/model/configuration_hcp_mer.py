@@ -62,6 +62,17 @@ class HcpMerConfig(PreTrainedConfig):
         context_scope: contexts shared by all classes (CoOp's unified context) or one per class.
         similarity_scale: 1/τ, multiplies cosines; None takes the backbone's logit scale.
         adapter_reduction, adapter_depth, adapter_batchnorm, adapter_zero_init: Fig. 8.
+        adapter_input: what an adapter reads: "pooled", the tower's answer (the paper's), or
+            "patches", the flattened patch tokens as well, which know where something moves; or
+            {"holistic": …, "componential": …}. None takes what the backbone's config.json names
+            under "hcp_mer", "pooled" where it names nothing.
+        adapter_layer: whose tokens "patches" are: of the vision tower's layer 1, 2, …, of its
+            input (0), or counted from its end (−1); or one per branch, as above.
+        adapter_patch_hidden: hidden size behind patches, whose number would make
+            projection_dim / adapter_reduction a large layer.
+        adapter_dropout: share of a clip's patches that its adapter does not see at a training step.
+        holistic_input: what the holistic branch sees: "magnified", the apex (the paper's), or
+            "flow": a face crop without its onset shows who it is, and can be a poor witness.
         contrastive_reading, consistency_reading, gate_reading, response_reading, without_focal:
             readings of Eq. 2, 3, 4–5, 3–5 and 6; see READINGS and the README's table.
         consistency_scale: multiplies the cosines in Eq. 3 alone, since CLIP's own 100 would make
@@ -100,6 +111,11 @@ class HcpMerConfig(PreTrainedConfig):
     adapter_depth: int = 1
     adapter_batchnorm: bool = True
     adapter_zero_init: bool = True
+    adapter_input: str | dict | None = None
+    adapter_layer: int | dict = -1
+    adapter_patch_hidden: int = 32
+    adapter_dropout: float = 0.0
+    holistic_input: str = "magnified"
 
     contrastive_reading: str = "class"
     consistency_reading: str = "symmetric_kl"
@@ -128,6 +144,8 @@ class HcpMerConfig(PreTrainedConfig):
             self.clip_config = CLIPConfig(**self.clip_config)
         if self.prompt_groups is None:
             self.prompt_groups = []
+        if self.adapter_input is None:
+            self.adapter_input = "pooled"
         if self.prompt_groups and self.id2label is None:
             self.id2label = {i: group["label"] for i, group in enumerate(self.prompt_groups)}
             self.label2id = {label: i for i, label in self.id2label.items()}
@@ -143,6 +161,33 @@ class HcpMerConfig(PreTrainedConfig):
     @property
     def num_classes(self) -> int:
         return len(self.prompt_groups)
+
+    def view_of(self, branch: str) -> str:
+        """Which of a pair's images a branch sees: "magnified" or "flow"."""
+        return self.holistic_input if branch == "holistic" else "flow"
+
+    def reads_patches(self, branch: str) -> bool:
+        """Whether a branch's adapter reads patch tokens beside the pooled feature."""
+        return self.use_adapter and self._of_branch("adapter_input", branch) == "patches"
+
+    def patch_layer(self, branch: str) -> int:
+        """Index into the vision tower's hidden states, 0 is its input."""
+        layer = self._of_branch("adapter_layer", branch)
+        return layer if layer >= 0 else self.clip_config.vision_config.num_hidden_layers + 1 + layer
+
+    @property
+    def num_patches(self) -> int:
+        vision = self.clip_config.vision_config
+        return (vision.image_size // vision.patch_size) ** 2
+
+    def feature_size(self, branch: str) -> int:
+        """Numbers that a branch's frozen tower says of an image: pooled, then patch by patch."""
+        patches = self.num_patches * self.clip_config.vision_config.hidden_size
+        return self.clip_config.projection_dim + self.reads_patches(branch) * patches
+
+    def _of_branch(self, name: str, branch: str):
+        value = getattr(self, name)
+        return value[branch] if isinstance(value, dict) else value
 
     def _check_origin(self, further: dict) -> None:
         """Refuse what newer code wrote; name fields that this code does not know."""
@@ -179,7 +224,8 @@ class HcpMerConfig(PreTrainedConfig):
             scale = getattr(self, name)
             if scale is not None and not scale > 0:
                 raise ValueError(f"{name} must be positive; got {scale}.")
-        for name in ("adapter_reduction", "adapter_depth"):
+        self._check_adapter_reads()
+        for name in ("adapter_reduction", "adapter_depth", "adapter_patch_hidden"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
         for name in ("consistency_weight", "focal_weight", "focal_gamma"):
@@ -189,6 +235,28 @@ class HcpMerConfig(PreTrainedConfig):
             check_prompt_group(group)
         if self.vision_lora:
             check_vision_lora(self.vision_lora)
+
+    def _check_adapter_reads(self) -> None:
+        """Raise ValueError unless what adapters and branches read is there to be read."""
+        layers = self.clip_config.vision_config.num_hidden_layers
+        for name, allowed, words in (
+            ("adapter_input", ("pooled", "patches"), "pooled or patches"),
+            ("adapter_layer", range(-layers - 1, layers + 1), f"a layer from 0 to {layers}, or −1"),
+        ):
+            value = getattr(self, name)
+            per_branch = value if isinstance(value, dict) else {"both": value}
+            whole = not isinstance(value, dict) or set(value) == {"holistic", "componential"}
+            if not whole or any(v not in allowed or v is True for v in per_branch.values()):
+                raise ValueError(
+                    f"{name} must be {words}, or one for each of holistic and componential; "
+                    f"got {value!r}."
+                )
+        if self.holistic_input not in ("magnified", "flow"):
+            raise ValueError(
+                f"holistic_input must be magnified or flow; got {self.holistic_input!r}."
+            )
+        if not 0 <= self.adapter_dropout < 1:
+            raise ValueError(f"adapter_dropout must lie in [0, 1); got {self.adapter_dropout}.")
 
 
 def check_options(options: dict) -> None:

@@ -36,7 +36,9 @@ class HcpMerHead(nn.Module):
         self.config = config
         self.branches = config.branches
         if config.use_adapter:
-            self.adapters = nn.ModuleDict({branch: HcpAdapter(config) for branch in self.branches})
+            self.adapters = nn.ModuleDict(
+                {branch: HcpAdapter(config, branch) for branch in self.branches}
+            )
         if len(self.branches) == 2:
             self.gate = GatedFusion(config.num_classes, config.gate_reading)
         # Per branch and class: which rows of text_embeds are its prompts, padded with −1.
@@ -44,17 +46,22 @@ class HcpMerHead(nn.Module):
         self._index_cache: dict = {}
 
     def forward(
-        self, features: dict[str, Tensor], text_embeds: Tensor, valid: Tensor | None = None
+        self,
+        features: dict[str, Tensor],
+        text_embeds: Tensor,
+        valid: Tensor | None = None,
+        kept: Tensor | None = None,
     ) -> HeadOutput:
         """Answer from frozen features.
 
         Args:
-            features: per active branch ("holistic", "componential") (batch, projection_dim).
+            features: per active branch ("holistic", "componential") (batch, feature_size).
             text_embeds: (num_prompts, projection_dim), as `encode_prompts` orders them.
             valid: (batch,) bool, rows that count in batch statistics; None for all.
+            kept: (batch, num_patches) bool, the patches that adapters see; see HcpAdapter.
         """
         texts = F.normalize(text_embeds, dim=-1)
-        embeds = [self._embed(branch, features[branch], valid) for branch in self.branches]
+        embeds = [self._embed(branch, features[branch], valid, kept) for branch in self.branches]
         responses = [
             self._respond(branch, embed, texts) for branch, embed in zip(self.branches, embeds)
         ]
@@ -84,10 +91,12 @@ class HcpMerHead(nn.Module):
         gates = self.gate(*responses)
         return fuse(gates, *logits), gates
 
-    def _embed(self, branch: str, features: Tensor, valid: Tensor | None) -> Tensor:
+    def _embed(
+        self, branch: str, features: Tensor, valid: Tensor | None, kept: Tensor | None
+    ) -> Tensor:
         if self.config.use_adapter:
-            features = self.adapters[branch](features, valid)
-        return F.normalize(features, dim=-1)
+            features = self.adapters[branch](features, valid, kept)
+        return F.normalize(features[..., : self.config.clip_config.projection_dim], dim=-1)
 
     def _respond(self, branch: str, embeds: Tensor, texts: Tensor) -> Tensor:
         """Similarity to each class (batch, num_classes): a cosine, or several combined."""

@@ -19,10 +19,12 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, load_ima
 from transformers.processing_utils import ImagesKwargs
 from transformers.utils import TensorType
 
+from .flow_image_hcp_mer import standardise_flow
 from .frames_hcp_mer import SMALLEST_SIDE_PX, resize_frame
 from .motion_hcp_mer import MotionSettings, motion_pair
 
 SMALLEST_FACE_PX = 16  # a side; below it no face can be made out
+_VIEWS = {"pixel_values": "magnified", "flow_pixel_values": "flow"}
 LEAST_CONTRAST = 1.0  # grey levels, standard deviation: below it a frame shows nothing
 LEAST_OF_16_BIT = 4096  # a brightest level below it leaves fewer than 16 of 256 levels
 URL_TIMEOUT_S = 30.0
@@ -32,6 +34,7 @@ class HcpMerImagesKwargs(ImagesKwargs, total=False):
     """The settings that `from_pretrained` may be given in place of the stored ones."""
 
     image_size: int
+    flow_normalisation: str
     motion_size: int
     motion: dict
     estimator: str
@@ -47,6 +50,8 @@ class HcpMerImageProcessor(BaseImageProcessor):
         image_size: side of the square that the backbone reads, px.
         image_mean, image_std: per channel, of images scaled to [0, 1]; the backbone's own.
         resample: PIL filter for the resize to `image_size` (3 is bicubic).
+        flow_normalisation: "image": flow images as any other, by mean and deviation;
+            "standardised": by `standardise_flow`, the same for images of any size and scale.
         motion_size: side of the square on which motion is measured, px.
         motion: the fields of MotionSettings (registration, magnification, encoding of flow).
         estimator, magnifier: what made the pairs that trained the model. Only the defaults travel
@@ -66,6 +71,7 @@ class HcpMerImageProcessor(BaseImageProcessor):
         image_mean: list[float] | None = None,
         image_std: list[float] | None = None,
         resample: int = 3,
+        flow_normalisation: str = "image",
         motion_size: int = 224,
         motion: dict | None = None,
         estimator: str = "lucas_kanade",
@@ -84,6 +90,11 @@ class HcpMerImageProcessor(BaseImageProcessor):
         if resample not in list(Image.Resampling):
             raise ValueError(f"resample must be a PIL filter, 0 to 5 (3: bicubic); got {resample}.")
         self.resample = int(resample)
+        if flow_normalisation not in ("image", "standardised"):
+            raise ValueError(
+                f"flow_normalisation must be image or standardised; got {flow_normalisation!r}."
+            )
+        self.flow_normalisation = flow_normalisation
         self.motion_size = _whole("motion_size", motion_size, SMALLEST_SIDE_PX)
         self.motion = _motion_settings(motion).to_dict()
         self.estimator, self.magnifier = estimator, magnifier
@@ -122,7 +133,7 @@ class HcpMerImageProcessor(BaseImageProcessor):
         given = {"onset": onset, "apex": apex, "magnified": magnified, "flow": flow}
         clips = _clips({name: images for name, images in given.items() if images is not None})
         pixels = [
-            {name: self.to_pixels(view) for name, view in self._views(clip).items()}
+            {name: self.to_pixels(view, _VIEWS[name]) for name, view in self._views(clip).items()}
             for clip in clips
         ]
         data = {name: np.stack([clip[name] for clip in pixels]) for name in pixels[0]}
@@ -130,12 +141,20 @@ class HcpMerImageProcessor(BaseImageProcessor):
 
     preprocess = __call__
 
-    def to_pixels(self, image: np.ndarray) -> np.ndarray:
-        """RGB uint8 (height, width, 3) → normalised float32 (3, image_size, image_size)."""
+    def to_pixels(self, image: np.ndarray, view: str = "magnified") -> np.ndarray:
+        """RGB uint8 (height, width, 3) → normalised float32 (3, image_size, image_size).
+
+        Args: view: "magnified", or "flow" for a flow image.
+        """
         side = (self.image_size, self.image_size)
-        resized = Image.fromarray(image).resize(side, resample=self.resample)
-        scaled = np.asarray(resized, dtype=np.float32) / 255
-        normalised = (scaled - np.float32(self.image_mean)) / np.float32(self.image_std)
+        if view == "flow" and self.flow_normalisation == "standardised":
+            channels = [Image.fromarray(c.astype(np.float32)) for c in np.moveaxis(image, -1, 0)]
+            resized = [np.asarray(c.resize(side, resample=self.resample)) for c in channels]
+            normalised = standardise_flow(np.stack(resized, axis=-1))
+        else:
+            resized = Image.fromarray(image).resize(side, resample=self.resample)
+            scaled = np.asarray(resized, dtype=np.float32) / 255
+            normalised = (scaled - np.float32(self.image_mean)) / np.float32(self.image_std)
         return np.ascontiguousarray(normalised.transpose(2, 0, 1), dtype=np.float32)
 
     def _views(self, clip: dict[str, tuple]) -> dict[str, np.ndarray]:

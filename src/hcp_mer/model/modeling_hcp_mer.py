@@ -8,16 +8,13 @@ file only composes: prompts, adapter, fusion and losses have files of their own.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPModel, PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
 
 from .adapter_hcp_mer import MaskedBatchNorm1d, UpProjection
 from .backbone_hcp_mer import load_backbone, pinned_revision
@@ -33,61 +30,9 @@ from .configuration_hcp_mer import HcpMerConfig, check_options, check_vision_lor
 from .fusion_hcp_mer import GatedFusion
 from .head_hcp_mer import HcpMerHead
 from .losses_hcp_mer import total_loss
+from .outputs_hcp_mer import HcpMerOutput, ImageFeatures
 from .prompts_hcp_mer import HcpPromptGroups, tokenize_prompt_groups
 from .vision_lora_hcp_mer import add_vision_lora, is_lora, load_vision_lora, save_vision_lora
-
-
-class ImageFeatures(NamedTuple):
-    """What the frozen vision tower says of images."""
-
-    pooled: Tensor  # (batch, projection_dim): in the space shared with text, not normalised
-    patches: Tensor  # (batch, num_patches, hidden_size): last layer, without the class token
-    hidden_states: tuple[Tensor, ...] | None = None  # if asked for: see HcpMerOutput
-    attentions: tuple[Tensor, ...] | None = None
-
-    def split(self, lengths: list[int]) -> list[ImageFeatures]:
-        """The features of several batches that went through the tower as one."""
-
-        def by_batch(layers: tuple[Tensor, ...] | None) -> list:
-            if not layers:
-                return [layers] * len(lengths)
-            return list(zip(*(layer.split(lengths) for layer in layers)))
-
-        states, attentions = by_batch(self.hidden_states), by_batch(self.attentions)
-        rows = zip(self.pooled.split(lengths), self.patches.split(lengths), states, attentions)
-        return [ImageFeatures(*parts) for parts in rows]
-
-
-@dataclass
-class HcpMerOutput(ModelOutput):
-    """Output of HcpMerModel.
-
-    Args:
-        loss: scalar, Eq. 6; with labels only.
-        logits: (batch, num_classes), Res_f of Eq. 5.
-        holistic_logits, componential_logits: (batch, num_classes), Res_h and Res_c.
-        gate_weights: (batch, 2), α_h and β_c of Eq. 4.
-        image_embeds, flow_embeds: (batch, projection_dim), adapted, unit norm: V^h and V^c.
-        text_embeds: (num_prompts, projection_dim), unit norm: T^h, then T^c.
-        image_hidden_states, flow_hidden_states: with `output_hidden_states=True`, per layer of the
-            vision tower (batch, 1 + num_patches, hidden_size), its input first.
-        image_attentions, flow_attentions: with `output_attentions=True` (and
-            attn_implementation="eager", as everywhere in transformers), per layer (batch, heads,
-            1 + num_patches, 1 + num_patches); token 0 is the class token.
-    """
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    holistic_logits: Tensor | None = None
-    componential_logits: Tensor | None = None
-    gate_weights: Tensor | None = None
-    image_embeds: Tensor | None = None
-    flow_embeds: Tensor | None = None
-    text_embeds: Tensor | None = None
-    image_hidden_states: tuple[Tensor, ...] | None = None
-    flow_hidden_states: tuple[Tensor, ...] | None = None
-    image_attentions: tuple[Tensor, ...] | None = None
-    flow_attentions: tuple[Tensor, ...] | None = None
 
 
 class HcpMerModel(PreTrainedModel):
@@ -150,6 +95,9 @@ class HcpMerModel(PreTrainedModel):
             )
             name = Path(backbone).name if local else str(backbone)
         options.setdefault("similarity_scale", float(clip.logit_scale.detach().exp()))
+        for option, value in (getattr(clip.config, "hcp_mer", None) or {}).items():
+            if options.get(option) is None:  # how this backbone wants to be read
+                options[option] = value
         check_options(options)
         vision_lora = options.pop("vision_lora", None)
         sizes = copy.deepcopy(clip.config)
@@ -302,6 +250,21 @@ class HcpMerModel(PreTrainedModel):
             attentions=vision.attentions,
         )
 
+    def encode_view(self, branch: str, pixel_values: Tensor) -> Tensor:
+        """What a branch's head reads of its view, (batch, feature_size): see `branch_features`."""
+        asked = {"output_hidden_states": True} if self.config.reads_patches(branch) else {}
+        return self.branch_features(branch, self.encode_images(pixel_values, **asked))
+
+    def branch_features(self, branch: str, images: ImageFeatures) -> Tensor:
+        """(batch, feature_size): the pooled feature, then, if the branch's adapter reads them, its
+        layer's patch tokens row by row, each token normalised.
+        """
+        if not self.config.reads_patches(branch):
+            return images.pooled
+        tokens = images.hidden_states[self.config.patch_layer(branch)][:, 1:]
+        tokens = F.layer_norm(tokens, tokens.shape[-1:])
+        return torch.cat([images.pooled, tokens.flatten(1)], dim=-1)
+
     def encode_prompts(self, context: Tensor | None = None) -> Tensor:
         """T^h and T^c, Eq. 10: (num_prompts, projection_dim), not normalised; see HcpPromptGroups.
 
@@ -340,13 +303,14 @@ class HcpMerModel(PreTrainedModel):
             ValueError: an image that an active branch needs is missing.
         """
         views = self._encode_views(
-            {"holistic": pixel_values, "componential": flow_pixel_values},
+            {"magnified": pixel_values, "flow": flow_pixel_values},
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
         )
         if text_embeds is None:
             text_embeds = self.encode_prompts()
-        output = self.head({branch: view.pooled for branch, view in views.items()}, text_embeds)
+        features = {branch: self.branch_features(branch, view) for branch, view in views.items()}
+        output = self.head(features, text_embeds)
         branch_logits = dict(zip(self.config.branches, output.branch_logits))
         branch_embeds = dict(zip(self.config.branches, output.branch_embeds))
         holistic, componential = views.get("holistic"), views.get("componential")
@@ -362,8 +326,8 @@ class HcpMerModel(PreTrainedModel):
             image_embeds=branch_embeds.get("holistic"),
             flow_embeds=branch_embeds.get("componential"),
             text_embeds=F.normalize(text_embeds, dim=-1),
-            image_hidden_states=holistic and holistic.hidden_states,
-            flow_hidden_states=componential and componential.hidden_states,
+            image_hidden_states=output_hidden_states and holistic and holistic.hidden_states,
+            flow_hidden_states=output_hidden_states and componential and componential.hidden_states,
             image_attentions=holistic and holistic.attentions,
             flow_attentions=componential and componential.attentions,
         )
@@ -371,18 +335,24 @@ class HcpMerModel(PreTrainedModel):
         return result if as_dict else result.to_tuple()
 
     def _encode_views(self, images: dict[str, Tensor | None], **outputs) -> dict:
-        """branch → ImageFeatures of its view, for the active branches."""
-        for branch, name in (("holistic", "pixel_values"), ("componential", "flow_pixel_values")):
-            if branch in self.config.branches and images[branch] is None:
+        """branch → ImageFeatures of its view, for the active branches. images: by view."""
+        names = {"magnified": "pixel_values", "flow": "flow_pixel_values"}
+        views = {branch: self.config.view_of(branch) for branch in self.config.branches}
+        for branch, view in views.items():
+            if images[view] is None:
                 raise ValueError(
-                    f"the {branch} branch needs {name}; "
+                    f"the {branch} branch needs {names[view]}; "
                     "processor(magnified=…, flow=…) or processor(onset=…, apex=…) makes both."
                 )
         asked = {name: value for name, value in outputs.items() if value is not None}
-        views = [images[branch] for branch in self.config.branches]
+        if any(map(self.config.reads_patches, views)):
+            asked["output_hidden_states"] = True
+        different = list(dict.fromkeys(views.values()))
         # One pass for both: for few clips it is faster than two.
-        together = self.encode_images(torch.cat(views), **asked)
-        return dict(zip(self.config.branches, together.split([len(view) for view in views])))
+        together = self.encode_images(torch.cat([images[view] for view in different]), **asked)
+        parts = together.split([len(images[view]) for view in different])
+        of_view = dict(zip(different, parts))
+        return {branch: of_view[view] for branch, view in views.items()}
 
 
 __all__ = ["HcpMerModel", "HcpMerOutput"]

@@ -18,11 +18,11 @@ from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 
 from .action_units_hcp_mer import MAIN_ACTION_UNITS, action_unit_name
-from .configuration_hcp_mer import PIPELINE_TASK
+from .configuration_hcp_mer import PIPELINE_TASK, HcpMerConfig
 
 FRAMES, PAIR = ("onset", "apex"), ("magnified", "flow")
-VIEW_OF = {"holistic": "magnified", "componential": "flow"}
-PIXELS_OF = {"holistic": "pixel_values", "componential": "flow_pixel_values"}
+BRANCHES = ("holistic", "componential")
+PIXELS_OF = {"magnified": "pixel_values", "flow": "flow_pixel_values"}
 FILMS = ("video", "frames")
 NEAREST_ACTION_UNITS = 5
 WANTED = "a clip is a dict (or keywords) with onset and apex, or with magnified and flow"
@@ -133,9 +133,10 @@ class MicroExpressionPipeline(Pipeline):
 
     def preprocess(self, clip: Mapping) -> dict[str, Tensor]:
         """A clip → what the active branches read, each (1, 3, size, size) in the model's dtype."""
-        branches = self.model.config.branches
-        pixels = self.image_processor(**_views(clip, branches), return_tensors="pt")
-        return {PIXELS_OF[b]: pixels[PIXELS_OF[b]].to(self.dtype) for b in branches}
+        config = self.model.config
+        pixels = self.image_processor(**_views(clip, config), return_tensors="pt")
+        names = {PIXELS_OF[config.view_of(branch)] for branch in config.branches}
+        return {name: pixels[name].to(self.dtype) for name in names}
 
     def _forward(self, pixels: dict[str, Tensor], explain: bool = False) -> dict[str, Tensor]:
         """Every value has the batch first; what the model does not have is left out."""
@@ -166,7 +167,7 @@ class MicroExpressionPipeline(Pipeline):
         cosines = answers.get("action_unit_cosines")
         return {
             "scores": ranked["logits"],
-            "gate": None if gate is None else dict(zip(VIEW_OF, gate[0].tolist())),
+            "gate": None if gate is None else dict(zip(BRANCHES, gate[0].tolist())),
             "holistic": ranked["holistic_logits"],
             "componential": ranked["componential_logits"],
             "action_units": None if cosines is None else _nearest_action_units(cosines[0]),
@@ -258,8 +259,8 @@ def _given_views(clip: Mapping) -> list[str]:
     return [view for view in (*FRAMES, *PAIR) if is_image(clip.get(view))]
 
 
-def _views(clip: Mapping, branches: tuple[str, ...]) -> dict:
-    """The images of a clip that a model with these branches needs."""
+def _views(clip: Mapping, config: HcpMerConfig) -> dict:
+    """The images of a clip that the branches of a model need."""
     if not isinstance(clip, Mapping):
         raise ValueError(f"{WANTED}; got {type(clip).__name__}.")
     views = _given_views(clip)
@@ -270,7 +271,8 @@ def _views(clip: Mapping, branches: tuple[str, ...]) -> dict:
         raise ValueError(f"{WANTED}; got {found or 'an empty one'}.")
     if set(views) & set(FRAMES) and set(views) & set(PAIR):
         raise ValueError(f"{WANTED}, not with both kinds; got {', '.join(views)}.")
-    needed = FRAMES if views[0] in FRAMES else [VIEW_OF[branch] for branch in branches]
+    seen = [config.view_of(branch) for branch in config.branches]
+    needed = FRAMES if views[0] in FRAMES else list(dict.fromkeys(seen))
     missing = [view for view in needed if view not in views]
     if missing:
         raise ValueError(

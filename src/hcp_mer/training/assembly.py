@@ -49,7 +49,7 @@ def build_processor(
 ) -> HcpMerImageProcessor:
     """The processor of this backbone and of these pairs' motion settings.
 
-    Mean, standard deviation and filter are the backbone's own (its preprocessor_config.json),
+    Mean, standard deviation, filter and normalisation of flow are the backbone's own (its preprocessor_config.json),
     CLIP's where it has none.
     """
     from transformers.utils import cached_file
@@ -74,6 +74,7 @@ def build_processor(
         image_mean=own.get("image_mean"),
         image_std=own.get("image_std"),
         resample=own.get("resample", 3),
+        flow_normalisation=own.get("flow_normalisation", "image"),
         **made_by,
     )
 

@@ -18,7 +18,7 @@ from hcp_mer.training.loso import LosoRun
 from hcp_mer.training.reopen import trained_states
 
 ATTENTION = "attention.parquet"
-VIEW_OF = {"holistic": "magnified", "componential": "flow"}
+_BRANCHES = ("holistic", "componential")
 _BATCH = 16
 
 
@@ -58,12 +58,12 @@ def _attribute_fold(
     """branch → a flat attribution for each held-out clip; None for a branch that is off."""
     model, head, texts = fold_model(run, fold, state)
     classes = predicted(run, fold, seed)
-    maps: dict[str, list | None] = dict.fromkeys(VIEW_OF)
+    maps: dict[str, list | None] = dict.fromkeys(_BRANCHES)
     maps |= {branch: [] for branch in model.config.branches}
     for start in range(0, len(fold.test), _BATCH):
         rows = fold.test[start : start + _BATCH]
         for branch in model.config.branches:
-            pixels = pixels_of(run, rows, VIEW_OF[branch])
+            pixels = pixels_of(run, rows, model.config.view_of(branch))
             chosen = classes[start : start + _BATCH]
             own = attribute_patches(model, pixels, branch, chosen, text_embeds=texts, head=head)
             maps[branch] += list(own.flatten(1).cpu().numpy())
@@ -96,4 +96,4 @@ def predicted(run: LosoRun, fold: Fold, seed: int) -> Tensor:
 def pixels_of(run: LosoRun, rows: np.ndarray, view: str) -> Tensor:
     """(clips, 3, image_size, image_size) of one view of some labelled clips."""
     images = [run.pairs.image(run.labelled.rows[row], view) for row in rows]
-    return torch.stack([torch.from_numpy(run.processor.to_pixels(image)) for image in images])
+    return torch.stack([torch.from_numpy(run.processor.to_pixels(i, view)) for i in images])

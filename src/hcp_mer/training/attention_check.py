@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from hcp_mer.files import write_json
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
-from hcp_mer.training.attention import ATTENTION, VIEW_OF, fold_model, pixels_of, predicted
+from hcp_mer.training.attention import ATTENTION, fold_model, pixels_of, predicted
 from hcp_mer.training.loso import LosoRun
 from hcp_mer.training.reopen import trained_states
 
@@ -48,7 +48,9 @@ def check_attention(run: LosoRun, num_clips: int = 60, seed: int = 0) -> dict[st
                 model, head, texts = fold_model(run, fold, state)
                 classes = predicted(run, fold, state_seed)
             for clip, branch in itertools.product(own, found):
-                pixels = pixels_of(run, fold.test[clip : clip + 1], VIEW_OF[branch])
+                pixels = pixels_of(
+                    run, fold.test[clip : clip + 1], run.model.config.view_of(branch)
+                )
                 drops = _drops(model, head, texts, pixels, branch, int(classes[clip]))
                 # Half the table away is another fold's clip, as a rule.
                 places = [start + clip, (start + clip + len(table) // 2) % len(table)]
@@ -84,11 +86,12 @@ def _drops(
     for patch in range(side * side):
         top, left = (size * place for place in divmod(patch, side))
         covered[patch, :, top : top + size, left : left + size] = colour
-    pooled = torch.cat(
-        [model.encode_images(part.to(model.device)).pooled for part in covered.split(64)]
-    )
-    branches = model.config.branches
-    output = head(dict.fromkeys(branches, pooled), texts)
+    parts = [model.encode_view(branch, part.to(model.device)) for part in covered.split(64)]
+    branches, config = model.config.branches, model.config
+    features = {
+        name: parts[0].new_zeros(len(covered), config.feature_size(name)) for name in branches
+    }
+    output = head({**features, branch: torch.cat(parts)}, texts)
     logits = output.branch_logits[branches.index(branch)][:, index].float().cpu().numpy()
     return logits[-1] - logits[:-1]
 

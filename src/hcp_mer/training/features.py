@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from hcp_mer.data.pairs import Pairs
 from hcp_mer.files import save_tensors
+from hcp_mer.model.configuration_hcp_mer import HcpMerConfig
 from hcp_mer.model.image_processing_hcp_mer import HcpMerImageProcessor
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 from hcp_mer.training.assembly import backbone_fingerprint
 
-_VIEW_OF = {"holistic": "magnified", "componential": "flow"}
 _BATCH = 16
 
 
@@ -28,13 +28,13 @@ def encode_pairs(
     rows: list[int],
     cache: Path | None,
 ) -> dict[str, Tensor]:
-    """Pooled features of the frozen tower for each active branch.
+    """What heads read of the frozen tower, for each active branch.
 
     Args:
         rows: which pairs, in this order.
         cache: safetensors file; used again if backbone, pairs, preprocessing and rows are the
             same, otherwise written anew; None keeps nothing.
-    Returns: branch → (len(rows), projection_dim) float32 on the CPU.
+    Returns: branch → (len(rows), feature_size) float32 on the CPU.
     """
     if cache is None:
         return _encode(model, processor, pairs, rows, show=False)
@@ -74,8 +74,8 @@ def _encode(
     parts: dict[str, list[Tensor]] = {branch: [] for branch in model.config.branches}
     for batch in _pixel_batches(model, processor, pairs, rows, "frozen features", show):
         for branch, pixels in batch.items():
-            pooled = model.encode_images(pixels.to(model.device)).pooled
-            parts[branch].append(pooled.float().cpu())
+            features = model.encode_view(branch, pixels.to(model.device))
+            parts[branch].append(features.float().cpu())
     return {branch: torch.cat(done).clone() for branch, done in parts.items()}
 
 
@@ -92,14 +92,17 @@ def _pixel_batches(
     with tqdm(total=len(rows), desc=what, unit="clip", **hidden) as bar:
         for start in range(0, len(rows), _BATCH):
             batch = rows[start : start + _BATCH]
-            images = {
-                branch: [pairs.image(row, _VIEW_OF[branch]) for row in batch]
-                for branch in model.config.branches
+            views = {branch: model.config.view_of(branch) for branch in model.config.branches}
+            pixels = {
+                view: torch.stack(
+                    [
+                        torch.from_numpy(processor.to_pixels(pairs.image(row, view), view))
+                        for row in batch
+                    ]
+                )
+                for view in set(views.values())
             }
-            yield {
-                branch: torch.stack([torch.from_numpy(processor.to_pixels(i)) for i in own])
-                for branch, own in images.items()
-            }
+            yield {branch: pixels[view] for branch, view in views.items()}
             bar.update(len(batch))
 
 
@@ -111,7 +114,13 @@ def _cache_key(
         backbone_fingerprint(model),
         pairs.fingerprint(),
         processor.to_json_string(),
-        repr((rows, model.config.branches)),
+        repr((rows, [_reads(model.config, branch) for branch in model.config.branches])),
     ):
         digest.update(part.encode())
     return digest.hexdigest()
+
+
+def _reads(config: HcpMerConfig, branch: str) -> tuple:
+    """What decides a branch's features beside backbone and images."""
+    patches = config.reads_patches(branch)
+    return branch, config.view_of(branch), patches, patches and config.patch_layer(branch)

@@ -13,6 +13,7 @@ from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 
 # Beyond some 24 stacked sets a CPU gains nothing, and a stopped run loses more.
 MOST_SETS_ON_CPU = 24
+_CLIPS = 500  # in the largest composites that are usual
 _SHARE_OF_FREE = {"cpu": 0.5, "cuda": 0.8}
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -34,7 +35,8 @@ def bytes_per_set(model: HcpMerModel) -> int:
     """What one more stacked set takes at its peak: measured on one encoding of its prompts.
 
     The text tower's activations outweigh everything else; they count twice, for what a backward
-    pass makes besides. The head's weights count four times (weight, gradient, two moments).
+    pass makes besides. The head's weights count four times (weight, gradient, two moments), and a
+    set has features of its own, here of a corpus of usual size.
     """
     kept: dict[int, int] = {}
 
@@ -51,7 +53,8 @@ def bytes_per_set(model: HcpMerModel) -> int:
         activations = sum(size for place, size in kept.items() if place not in own)
         del texts
     head = sum(p.numel() * p.element_size() for p in model.head.parameters())
-    return 2 * activations + 4 * head
+    rows = sum(model.config.feature_size(branch) for branch in model.config.branches)
+    return 2 * activations + 4 * head + _CLIPS * rows * model.prompts.context.element_size()
 
 
 def free_bytes(device: torch.device) -> int:

@@ -16,12 +16,14 @@ from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
 from hcp_mer.errors import UserError
+from hcp_mer.model.configuration_hcp_mer import HcpMerConfig
 from hcp_mer.model.losses_hcp_mer import balanced_alpha, total_loss
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 from hcp_mer.training.folds import batch_schedule, steps_per_epoch
 from hcp_mer.training.snapshot import Snapshots, interrupts_held
 
 LOSSES = "training_losses"  # a record beside a trained part that is new: the loss of each step
+_DROPOUT = 8  # keeps these draws apart from others of the same seed
 OnEpoch = Callable[[int, int, dict[str, Tensor]], None]
 
 
@@ -32,7 +34,7 @@ class TrainingSet:
     Attributes:
         name: for messages; seed: of initial weights and shuffles.
         inputs: branch → (n, …), what the vision tower takes or, if it is frozen, what it says:
-            (n, projection_dim). labels: (n,) int64.
+            (n, feature_size). labels: (n,) int64.
         subjects: (n,) text, who shows each clip.
     """
 
@@ -161,6 +163,11 @@ class Stack:
         self.epoch_steps = [
             steps_per_epoch(len(fold.labels), optimisation.batch_size) for fold in sets
         ]
+        self.seeds = [fold.seed for fold in sets]
+        config = model.config
+        self.drops_patches = config.adapter_dropout > 0 and any(
+            map(config.reads_patches, config.branches)
+        )
         self.steps_done = 0
         self.losses = torch.zeros(self.num_steps, len(sets))
         self.finished: dict[int, dict[str, Tensor]] = {}
@@ -186,6 +193,7 @@ class Stack:
             self.labels[fold, rows],
             self.alpha,
             valid,
+            self._patches_kept(step, rows.shape[1]),
         )
         self.optimiser.zero_grad()
         losses.sum().backward()
@@ -206,8 +214,17 @@ class Stack:
             if self.steps_done % steps == 0 and self.steps_done <= len(self.schedules[index][0])
         ]
 
-    def _loss_of_one_fold(self, parameters, buffers, features, texts, labels, alpha, valid):
-        output = functional_call(self.template, (parameters, buffers), (features, texts, valid))
+    def _patches_kept(self, step: int, batch_size: int) -> Tensor:
+        """(folds, batch, num_patches) bool; without dropout (folds, 0), which nobody reads."""
+        if not self.drops_patches:
+            return torch.empty(len(self.seeds), 0, device=self.model.device)
+        kept = [patches_kept(self.model.config, seed, step, batch_size) for seed in self.seeds]
+        return torch.stack(kept).to(self.model.device)
+
+    def _loss_of_one_fold(self, parameters, buffers, features, texts, labels, alpha, valid, kept):
+        seen = kept if self.drops_patches else None
+        inputs = (features, texts, valid, seen)
+        output = functional_call(self.template, (parameters, buffers), inputs)
         return total_loss(output, labels, alpha, self.model.config, valid)
 
     def trained_state(self, index: int) -> dict[str, Tensor]:
@@ -252,6 +269,17 @@ class Stack:
             if kind == "finished":
                 index, _, name = rest.partition("/")
                 self.finished.setdefault(int(index), {})[name] = value
+
+
+def patches_kept(config: HcpMerConfig, seed: int, step: int, batch_size: int) -> Tensor:
+    """Which patches each clip of a batch shows its adapters, (batch, num_patches) bool.
+
+    Drawn from the fold's seed and the step alone, so that a fold is trained alike in any company,
+    and goes on alike after it was stopped.
+    """
+    rng = np.random.default_rng((_DROPOUT, seed, step))
+    drawn = rng.random((batch_size, config.num_patches), dtype=np.float32)
+    return torch.from_numpy(drawn >= config.adapter_dropout)
 
 
 def _padded(values: Tensor, length: int) -> Tensor:

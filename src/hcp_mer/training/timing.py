@@ -66,9 +66,11 @@ def imagined_run(recipe: Recipe, clips: Clips) -> LosoRun:
     model = build_model(recipe, prompts.groups(final_fold(folds).train))
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     generator = torch.Generator().manual_seed(0)
-    shape = (len(clips.labels), model.config.clip_config.projection_dim)
     features = {
-        branch: torch.randn(shape, generator=generator) for branch in ("holistic", "componential")
+        branch: torch.randn(
+            (len(clips.labels), model.config.feature_size(branch)), generator=generator
+        )
+        for branch in ("holistic", "componential")
     }
     nowhere = Pairs("nowhere", table=None)
     return LosoRun(

@@ -166,6 +166,6 @@ class LoraTower:
 
 def _encode(model: HcpMerModel, pixels: dict[str, Tensor]) -> dict[str, Tensor]:
     return {
-        branch: model.encode_images(values.to(model.device)).pooled
+        branch: model.encode_view(branch, values.to(model.device))
         for branch, values in pixels.items()
     }

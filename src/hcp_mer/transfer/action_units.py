@@ -141,6 +141,7 @@ def _cosines(features: Tensor, model: HcpMerModel, part: dict | None) -> NDArray
     features = features.to(model.device)
     if part is not None and model.config.use_adapter:
         features = model.head.adapters["componential"](features)
+    features = features[:, : model.config.clip_config.projection_dim]
     texts = F.normalize(model.encode_action_units(), dim=-1)
     return (F.normalize(features, dim=-1) @ texts.T).cpu().double().numpy()
 
