@@ -8,7 +8,7 @@ from hcp_mer.data.synthetic.actions import ACTION_UNITS, COMBINATIONS
 from hcp_mer.model.face_regions_hcp_mer import face_mask
 from hcp_mer.model.flow_image_hcp_mer import ZERO_LEVEL, flow_to_image, standardise_flow
 from hcp_mer.pretraining.batch_dice import BatchDice
-from hcp_mer.pretraining.estimator_artefacts import blocky, face_masked, over_smooth
+from hcp_mer.pretraining.estimator_artefacts import blocky, face_masked, filled_in, over_smooth
 from hcp_mer.pretraining.flow_renderer import (
     _compressed,
     _strain,
@@ -130,6 +130,8 @@ def test_artefacts_keep_a_constant_field_and_masks_end_it():
     dice = BatchDice(generator(), 6)
     for artefact in (over_smooth, blocky):
         torch.testing.assert_close(artefact(flow, dice), flow)
+    seen = dice.uniform(0, 1, 1, 28, 28)
+    torch.testing.assert_close(filled_in(flow, seen, dice), flow)
     masked = face_masked(flow, dice)
     assert (masked[..., :3] == 0).all()
     assert float(masked[0, 0, 18, 14]) == pytest.approx(face_mask(28, 28)[18, 14], abs=1e-3)

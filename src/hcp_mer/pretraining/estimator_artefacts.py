@@ -40,6 +40,15 @@ def under_estimated(flow: Tensor, seen: Tensor, dice: BatchDice) -> Tensor:
     return flow * (bare + (1 - bare) * seen)
 
 
+def filled_in(flow: Tensor, seen: Tensor, dice: BatchDice) -> Tensor:
+    """In 30 % what is found on bare skin is what its textured neighbourhood does."""
+    width = dice.uniform(0.02, 0.08)[:, None, None]
+    nearby = (-0.5 * (_distances(flow) / width).square()).exp()
+    trusted = 0.02 + seen
+    spread = _mixed(flow * trusted, nearby) / _mixed(trusted, nearby)
+    return torch.where(per_pixel(dice.chance(0.3)), spread, flow)
+
+
 def head_motion(seen: Tensor, peak: Tensor, dice: BatchDice) -> Tensor:
     """An affine field of 0.03 to 1.5 peaks, weaker where skin is bare; none in 40 %."""
     grid = seen.shape[-1]

@@ -24,6 +24,7 @@ from hcp_mer.pretraining.estimator_artefacts import (
     disturbed,
     estimated,
     face_masked,
+    filled_in,
     head_motion,
     peak_speed,
     still_surroundings,
@@ -110,7 +111,8 @@ def render_levels(units: Tensor, dice: BatchDice, grid: int, artefacts: bool = T
     flow = dice.some(0.5, flow, warped)
     seen = texture(faces, grid)
     peak = peak_speed(flow)
-    flow = disturbed(under_estimated(flow, seen, dice), peak, dice)
+    flow = filled_in(under_estimated(flow, seen, dice), seen, dice)
+    flow = disturbed(flow, peak, dice)
     flow = flow + head_motion(seen, peak, dice)
     flow = still_surroundings(flow, faces, peak, dice)
     flow = estimated(flow, peak, dice)
