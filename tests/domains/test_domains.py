@@ -13,7 +13,7 @@ from hcp_mer.data.synthetic.actions import ACTION_UNITS, COMBINATIONS, EMOTIONS
 from hcp_mer.data.tasks import TASKS
 from hcp_mer.domains import DOMAINS, domain, render_domain, write_domain
 from hcp_mer.domains.camera import CameraStyle
-from hcp_mer.domains.domains import _emotions
+from hcp_mer.domains.domains import _codes, _emotions
 from hcp_mer.domains.emotion_tables import TABLES, draw_units
 from hcp_mer.domains.estimators import domain_estimator, stretched_image
 from hcp_mer.errors import UserError
@@ -124,6 +124,12 @@ def test_emotions_are_as_unequal_as_in_table_5():
         **{"happiness": 57, "surprise": 187, "others": 161},
     }
     assert set(_emotions(16, [0, 1])) == set(EMOTIONS)
+
+
+def test_some_drawn_clips_act_on_one_side_and_only_units_that_can_do_so():
+    codes = [_codes((4, 12), np.random.default_rng(seed)) for seed in range(200)]
+    assert {tuple(one) for one in codes} == {("4", "12"), ("4", "L12"), ("4", "R12")}
+    assert 20 < sum(one != ["4", "12"] for one in codes) < 65
 
 
 @pytest.mark.parametrize("name", ["farneback", "dis", *SKIMAGE])

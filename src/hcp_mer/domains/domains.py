@@ -15,7 +15,12 @@ import cv2
 import numpy as np
 
 from hcp_mer.data.action_units import action_unit_number
-from hcp_mer.data.synthetic.actions import ACTION_UNITS, EMOTION_COUNTS, EMOTIONS
+from hcp_mer.data.synthetic.actions import (
+    ACTION_UNITS,
+    EMOTION_COUNTS,
+    EMOTIONS,
+    ONE_SIDED_ACTION_UNITS,
+)
 from hcp_mer.data.synthetic.clips import MICRO_STYLE, render_clip
 from hcp_mer.data.synthetic.identity import make_identity
 from hcp_mer.domains.camera import CameraStyle
@@ -261,10 +266,17 @@ def _drawn(
         key,
         size=which.frame_px,
         style=replace(MICRO_STYLE, tonic_scale=which.tonic_scale),
-        action_units=units,
+        action_units=_codes(units, np.random.default_rng([*key, 1])),
         key_frames_only=True,
     )
     return *clip.frames, tuple(action_unit_number(code) for code in clip.action_units)
+
+
+def _codes(units: tuple[int, ...], rng: np.random.Generator) -> list[str]:
+    """The units as FACS codes, in some clips on one side where people can do that: "12", "L12"."""
+    one_sided = rng.random() < MICRO_STYLE.one_sided_probability
+    side = str(rng.choice(["L", "R"])) if one_sided else ""
+    return [f"{side if unit in ONE_SIDED_ACTION_UNITS else ''}{unit}" for unit in units]
 
 
 @lru_cache(maxsize=2)

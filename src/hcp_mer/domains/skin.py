@@ -82,7 +82,7 @@ def _skin(head: Head, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) ->
         blood *= 1 + 0.30 * weight * _noise(x, wavelength, rng)
     if rng.random() < 0.4:  # freckles on cheeks and nose
         dense = _spot(x, y, (0.35, 0.42, 0.6, 0.35))
-        spots = soft_step(_noise(x, 0.09, rng) - 2.1 + 1.1 * dense, 0.3)
+        spots = soft_step(_noise(x, 0.06, rng) - 2.3 + 0.9 * dense, 0.4)
         melanin += rng.uniform(0.15, 0.4) * spots * dense
     for cx, cy in rng.uniform((-0.9, -0.9), (0.9, 1.6), (int(rng.integers(0, 5)), 2)):  # moles
         melanin += 0.9 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 0.022**2)
