@@ -1,15 +1,17 @@
-r"""Measure, side by side: LOSO training, motion preparation, inference, flow, magnification.
+r"""Measure, side by side: LOSO training, motion, inference, flow, magnification, branches.
 
     python scripts/benchmark.py loso --json out.json     # 3 to 4 minutes at ViT-B/32 size
     python scripts/benchmark.py loso --steps 2           # a minute
     python scripts/benchmark.py flow --json flow.json --plot flow.png         # 4 minutes
     python scripts/benchmark.py magnify --json apex.json --plot apex.png      # 2 minutes
+    python scripts/benchmark.py branches --json fusion.json                   # 5 minutes
 
 `prepare`: clips a second of the motion preparation. `inference`: a warm pipeline against two bare
-image forwards. `flow` and `magnify`: errors against exact warps of faces. Weights are random, or
-given; nothing is downloaded. `loso` needs torch and transformers alone: on a bare machine run it
-from the sources, `PYTHONPATH=src python …`. `--debug` shows the traceback of a mistake that
-otherwise ends in one line.
+image forwards. `flow` and `magnify`: errors against exact warps of faces. `branches`: a recipe
+trained on clips whose class shows in the face, in the motion or in both. Otherwise weights are
+random, or given; nothing is downloaded. `loso` needs torch and transformers alone: on a bare
+machine run it from the sources, `PYTHONPATH=src python …`. `--debug` shows the traceback of a
+mistake that otherwise ends in one line.
 """
 
 import argparse
@@ -19,27 +21,40 @@ from pathlib import Path
 from hcp_mer.errors import UserError, run_script
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+DEMO = Path(__file__).resolve().parents[1] / "hub_configs" / "recipes" / "demo.yaml"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    from hcp_mer.benchmark.measures import flow, inference, loso, magnify, prepare
+    from hcp_mer.benchmark.measures import branches, flow, inference, loso, magnify, prepare
 
     whats = parser.add_subparsers(dest="what", required=True, metavar="what")
-    for measure in (loso, prepare, inference, flow, magnify):
+    for measure in (loso, prepare, inference, flow, magnify, branches):
         what = whats.add_parser(measure.__name__, help=measure.__doc__)
         what.set_defaults(measure=measure)
         what.add_argument("--json", type=Path, help="file to write the result to")
-        what.add_argument("--steps", type=int, help="timed steps or rounds, at most")
+        if measure is not branches:
+            what.add_argument("--steps", type=int, help="timed steps or rounds, at most")
         if measure in (loso, inference):
             what.add_argument("--classes", type=int, choices=[3, 4, 7], default=3)
         if measure in (flow, magnify):
             network = "FlowNet 2.0" if measure is flow else "MagNet"
             what.add_argument("--scenes", type=int, help="of each face (default: 3 or 2)")
             what.add_argument("--weights", help=f"those of {network}, to measure it as well")
+        if measure in (flow, magnify, branches):
             what.add_argument("--plot", type=Path, help="PNG to draw the result to")
+        if measure is branches:
+            what.add_argument("--recipe", type=Path, default=DEMO, help="YAML; default: the demo's")
+            what.add_argument("--subjects", type=int, help="of each kind of clips (default: 16)")
+            what.add_argument("--clips", type=int, help="of each subject (default: 12)")
+            what.add_argument(
+                "--readings",
+                action=argparse.BooleanOptionalAction,
+                default=True,
+                help="the gate's other fitting, the other consistency loss and none, besides",
+            )
         if measure is loso:
             what.add_argument(
                 "--action_unit_sets",

@@ -34,7 +34,10 @@ MAY_IMPORT = {
     "pretraining": ("pretraining", "data", "model"),
     "training": ("training", "data", "motion", "model"),
     "domains": ("domains", "data", "motion", *MOTION_SUITCASE, "model.action_units_hcp_mer"),
-    "benchmark": ("benchmark", "domains", "training", "data", "motion", "model"),
+    "benchmark": (
+        *("benchmark", "domains", "training", "reporting.scores", "metrics", "data", "motion"),
+        "model",
+    ),
     "baselines": ("baselines", "training", "data", "model"),
     "reporting": ("reporting", "metrics", "model"),
     "hub": ("hub", "training", "reporting", "metrics", "data", "model"),

@@ -78,6 +78,20 @@ def magnify(args: Namespace) -> Measured:
     return result, magnify_tables(result), magnify_summary(result)
 
 
+def branches(args: Namespace) -> Measured:
+    """whether fusion is at least as good as the better branch"""
+    from hcp_mer.benchmark.branches import run_branches
+    from hcp_mer.benchmark.plots import branches_figure, save
+    from hcp_mer.benchmark.tables import branches_summary, branches_tables
+
+    sizes = {"num_subjects": args.subjects, "clips_per_subject": args.clips}
+    given = {name: size for name, size in sizes.items() if size is not None}
+    result = run_branches(args.recipe, readings=args.readings, **given)
+    if args.plot:
+        save(branches_figure(result), args.plot)
+    return result, branches_tables(result), branches_summary(result)
+
+
 def _asked(args: Namespace) -> dict[str, Any]:
     """What was said on the command line; the rest is as the benchmark has it."""
     asked = {"scenes_per_face": args.scenes and (args.scenes, args.scenes), "rounds": args.steps}

@@ -1,4 +1,4 @@
-"""Benchmarks of motion as figures: error and likeness against the size of the movement."""
+"""Benchmarks as figures: of motion against the size of the movement, of branches side by side."""
 
 from __future__ import annotations
 
@@ -50,6 +50,27 @@ def magnify_figure(result: dict[str, Any]) -> Figure:
     panels[0][0].set_ylabel("PSNR where it moves, dB")
     panels[1][0].set_ylabel("displaced from the truth, px")
     return _finished(figure, panels)
+
+
+def branches_figure(result: dict[str, Any]) -> Figure:
+    """`run_branches`'s UF1 with its interval, variant below variant, a panel for each kind."""
+    from matplotlib.figure import Figure
+
+    kinds = result["kinds"]
+    figure = Figure((2.7 * len(kinds) + 1.8, 3.2), layout="constrained")
+    panels = figure.subplots(1, len(kinds), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, (kind, entry) in zip(panels, kinds.items(), strict=True):
+        for row, variant in enumerate(entry["variants"]):
+            colour = STYLES[2 if variant["name"] == entry["better"] else 1][0]
+            axes.plot(variant["interval"], [row, row], color=colour, linewidth=1.4)
+            axes.plot(variant["uf1"], row, color=colour, marker="o", markersize=5)
+        axes.axvline(entry["chance"], color=STYLES[-1][0], linestyle=":", linewidth=1)
+        axes.set(title=kind, xlabel="UF1", xlim=(0, 1.02))
+        axes.set_yticks(range(len(entry["variants"])), [v["name"] for v in entry["variants"]])
+        axes.grid(axis="x", color="#b9c0c8", linewidth=0.5, alpha=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].invert_yaxis()
+    return figure
 
 
 def check_can_plot(path: Path) -> None:

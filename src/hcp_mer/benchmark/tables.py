@@ -43,6 +43,49 @@ def inference_table(result: dict[str, Any]) -> Cells:
     return header, [[name, *milliseconds(way), f"{way['ratio']:.2f}"] for name, way in ways]
 
 
+def branches_tables(result: dict[str, Any]) -> list[Cells]:
+    """Header and rows of `run_branches`'s result, a table for each kind of clips."""
+    tables = []
+    for kind, entry in result["kinds"].items():
+        header = [f"clips: {kind}", "UF1 [95 %]", "− better branch", "α_h", "β_c", "h in", "c in"]
+        rows = [
+            [
+                variant["name"],
+                f"{variant['uf1']:.3f} {_bounds(variant['interval'], '.2f')}",
+                "–"
+                if variant["difference"] is None
+                else f"{variant['difference']:+.3f} "
+                f"{_bounds(variant['difference_interval'], '+.2f')}",
+                *(
+                    f"{variant[key][branch]:.2f}" if variant[key] else "–"
+                    for key in ("gates", "within")
+                    for branch in ("holistic", "componential")
+                ),
+            ]
+            for variant in entry["variants"]
+        ]
+        tables.append((header, rows))
+    return tables
+
+
+def branches_summary(result: dict[str, Any]) -> str:
+    """Whether fusion pays, kind by kind."""
+    of = result["settings"]
+    sentences = [f"{kind}: {entry['sentence']}" for kind, entry in result["kinds"].items()]
+    last = (
+        f"pooled UF1 of {of['subjects']} subjects with {of['clips_per_subject']} clips, each left "
+        "out once; 95 % intervals over subjects; h in, c in: UF1 of a branch's own answers inside "
+        "the variant. At least as good: that interval is not wholly below zero; its lower end is "
+        "what fusion may still lose. Drawn faces: about software, nothing about people"
+    )
+    return "\n".join([*sentences, last])
+
+
+def _bounds(interval: list[float], form: str) -> str:
+    low, high = interval
+    return f"[{low:{form}}, {high:{form}}]"
+
+
 def show_table(header: list[str], rows: list[list[str]]) -> None:
     """Print a table; the first column is text, the others are numbers."""
     try:
