@@ -8,7 +8,8 @@ r"""Measure, side by side: LOSO training, motion, inference, flow, magnification
 
 `prepare`: clips a second of the motion preparation. `inference`: a warm pipeline against two bare
 image forwards. `flow` and `magnify`: errors against exact warps of faces. `branches`: a recipe
-trained on clips whose class shows in the face, in the motion or in both. Otherwise weights are
+trained on clips whose class shows in the face, in the motion or in both. `backbone`: frozen towers
+on procedural domains that their pretraining did not see. Otherwise weights are
 random, or given; nothing is downloaded. `loso` needs torch and transformers alone: on a bare
 machine run it from the sources, `PYTHONPATH=src python …`. `--debug` shows the traceback of a
 mistake that otherwise ends in one line.
@@ -21,21 +22,30 @@ from pathlib import Path
 from hcp_mer.errors import UserError, run_script
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-DEMO = Path(__file__).resolve().parents[1] / "hub_configs" / "recipes" / "demo.yaml"
+HUB_CONFIGS = Path(__file__).resolve().parents[1] / "hub_configs"
+RECIPES = {"branches": "demo.yaml", "backbone": "embedded-3class.yaml"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    from hcp_mer.benchmark.measures import branches, flow, inference, loso, magnify, prepare
+    from hcp_mer.benchmark.measures import (
+        backbone,
+        branches,
+        flow,
+        inference,
+        loso,
+        magnify,
+        prepare,
+    )
 
     whats = parser.add_subparsers(dest="what", required=True, metavar="what")
-    for measure in (loso, prepare, inference, flow, magnify, branches):
+    for measure in (loso, prepare, inference, flow, magnify, branches, backbone):
         what = whats.add_parser(measure.__name__, help=measure.__doc__)
         what.set_defaults(measure=measure)
         what.add_argument("--json", type=Path, help="file to write the result to")
-        if measure is not branches:
+        if measure not in (branches, backbone):
             what.add_argument("--steps", type=int, help="timed steps or rounds, at most")
         if measure in (loso, inference):
             what.add_argument("--classes", type=int, choices=[3, 4, 7], default=3)
@@ -45,10 +55,16 @@ def main() -> None:
             what.add_argument("--weights", help=f"those of {network}, to measure it as well")
         if measure in (flow, magnify, branches):
             what.add_argument("--plot", type=Path, help="PNG to draw the result to")
+        if measure in (branches, backbone):
+            own = HUB_CONFIGS / "recipes" / RECIPES[measure.__name__]
+            what.add_argument("--recipe", type=Path, default=own, help=f"YAML; default: {own.name}")
+            what.add_argument("--subjects", type=int, help="of each corpus (default: 16, or 20)")
+            what.add_argument("--clips", type=int, help="of each subject (default: 12, or 10)")
+        if measure is backbone:
+            what.add_argument("--backbone", nargs="+", help="folders (default: the recipe's)")
+            what.add_argument("--domains_dir", type=Path, help="where rendered domains are kept")
+            what.add_argument("--closed", action="store_true", help="open the closed domains, too")
         if measure is branches:
-            what.add_argument("--recipe", type=Path, default=DEMO, help="YAML; default: the demo's")
-            what.add_argument("--subjects", type=int, help="of each kind of clips (default: 16)")
-            what.add_argument("--clips", type=int, help="of each subject (default: 12)")
             what.add_argument(
                 "--readings",
                 action=argparse.BooleanOptionalAction,

@@ -35,8 +35,8 @@ MAY_IMPORT = {
     "training": ("training", "data", "motion", "model"),
     "domains": ("domains", "data", "motion", *MOTION_SUITCASE, "model.action_units_hcp_mer"),
     "benchmark": (
-        *("benchmark", "domains", "training", "reporting.scores", "metrics", "data", "motion"),
-        "model",
+        *("benchmark", "domains", "baselines", "training", "reporting.scores", "metrics", "data"),
+        *("motion", "model"),
     ),
     "baselines": ("baselines", "training", "data", "model"),
     "reporting": ("reporting", "metrics", "model"),

@@ -6,6 +6,7 @@ Each imports what it needs when it is called: a bare machine has not everything.
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 from hcp_mer.errors import UserError
@@ -90,6 +91,26 @@ def branches(args: Namespace) -> Measured:
     if args.plot:
         save(branches_figure(result), args.plot)
     return result, branches_tables(result), branches_summary(result)
+
+
+def backbone(args: Namespace) -> Measured:
+    """frozen towers on procedural domains that their pretraining did not see"""
+    from hcp_mer.benchmark.backbone import run_backbone
+    from hcp_mer.benchmark.tables import backbone_summary, backbone_table
+    from hcp_mer.training.recipe import load_recipe
+
+    recipe = load_recipe(args.recipe)
+    folders = args.backbone or [recipe.backbone_location()]
+    sizes = {"num_subjects": args.subjects, "clips_per_subject": args.clips}
+    given = {name: size for name, size in sizes.items() if size is not None}
+    result = run_backbone(
+        recipe,
+        {Path(folder).name: folder for folder in folders},
+        closed=args.closed,
+        domains_dir=args.domains_dir,
+        **given,
+    )
+    return result, [backbone_table(result)], backbone_summary(result)
 
 
 def _asked(args: Namespace) -> dict[str, Any]:

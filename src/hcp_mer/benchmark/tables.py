@@ -81,6 +81,34 @@ def branches_summary(result: dict[str, Any]) -> str:
     return "\n".join([*sentences, last])
 
 
+def backbone_table(result: dict[str, Any]) -> Cells:
+    """Header and rows of `run_backbone`'s result; * where a row differs from the SVM's."""
+    domains = list(result["rows"][0]["domains"])
+    header = ["UF1", *domains, "mean", "worst"]
+    rows = []
+    for row in result["rows"]:
+        label = " ".join(filter(None, (row["backbone"], row["name"])))
+        cells = [f"{d['uf1']:.3f}{_beyond_noise(d['minus_svm'])}" for d in row["domains"].values()]
+        rows.append([label, *cells, f"{row['mean']:.3f}", f"{row['worst']:.3f}"])
+    return header, rows
+
+
+def _beyond_noise(difference: dict[str, Any] | None) -> str:
+    if difference is None or difference["interval"][0] <= 0 <= difference["interval"][1]:
+        return " "
+    return "*"
+
+
+def backbone_summary(result: dict[str, Any]) -> str:
+    """What the figures of `backbone_table` are."""
+    of = result["settings"]
+    return (
+        f"pooled UF1 of {of['subjects']} subjects with {of['clips_per_subject']} clips, each left "
+        "out once. *: the paired 95 % interval, over subjects, of the difference from the SVM "
+        "excludes zero. Drawn faces, not people"
+    )
+
+
 def _bounds(interval: list[float], form: str) -> str:
     low, high = interval
     return f"[{low:{form}}, {high:{form}}]"

@@ -1,11 +1,12 @@
 """Where a branch looks: what its answer owes to each patch of its view, Fig. 5.
 
-Where the adapter reads the pooled feature, relevance by gradient-weighted attention rollout (Chefer, Gur and Wolf, "Generic Attention-model
-Explainability for Interpreting Bi-Modal and Encoder-Decoder Transformers", ICCV 2021, Eq. 5–6): an
-attention counts as far as more of it would raise the answer. Where it reads patch tokens, each token
-times the answer's gradient, as far as it speaks for the answer (Ancona et al., "Towards better
-understanding of gradient-based attribution methods", ICLR 2018). Both explain the model, not the
-face, and say nothing of what would happen if a patch were covered.
+Where the adapter reads the pooled feature, relevance by gradient-weighted attention rollout
+(Chefer, Gur and Wolf, "Generic Attention-model Explainability for Interpreting Bi-Modal and
+Encoder-Decoder Transformers", ICCV 2021, Eq. 5–6): an attention counts as far as more of it would
+raise the answer. Where it reads patch tokens, each token times the answer's gradient, as far as it
+speaks for the answer (Ancona et al., "Towards better understanding of gradient-based attribution
+methods for deep neural networks", ICLR 2018). Both explain the model, not the face, and say nothing
+of what would happen if a patch were covered.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ def attribute_patches(
 ) -> Tensor:
     """What one branch's logit of a class owes to each patch of its view.
 
-    A pooled feature is that of the class token: the patches' share is what reaches this token. Of an
-    adapter that reads patches, the pooled feature beside them is left out of account.
+    A pooled feature is that of the class token: the patches' share is what reaches this token. Of
+    an adapter that reads patches, the pooled feature beside them is left out of account.
 
     Args:
         model: an HcpMerModel. Nothing of it is changed: no gradient is kept, and the attention

@@ -49,8 +49,8 @@ def build_processor(
 ) -> HcpMerImageProcessor:
     """The processor of this backbone and of these pairs' motion settings.
 
-    Mean, standard deviation, filter and normalisation of flow are the backbone's own (its preprocessor_config.json),
-    CLIP's where it has none.
+    Mean, standard deviation, filter and normalisation of flow are the backbone's own (its
+    preprocessor_config.json), CLIP's where it has none.
     """
     from transformers.utils import cached_file
 
