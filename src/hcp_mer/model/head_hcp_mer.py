@@ -63,7 +63,7 @@ class HcpMerHead(nn.Module):
         texts = F.normalize(text_embeds, dim=-1)
         embeds = [self._embed(branch, features[branch], valid, kept) for branch in self.branches]
         responses = [
-            self._respond(branch, embed, texts) for branch, embed in zip(self.branches, embeds)
+            self.respond(branch, embed, texts) for branch, embed in zip(self.branches, embeds)
         ]
         scale = self.config.similarity_scale
         logits = [scale * response for response in responses]
@@ -71,7 +71,7 @@ class HcpMerHead(nn.Module):
         if "literal" in self.config.contrastive_reading or "+" in self.config.contrastive_reading:
             others = reversed(self.branches)
             cross = [
-                scale * self._respond(other, embed, texts) for other, embed in zip(others, embeds)
+                scale * self.respond(other, embed, texts) for other, embed in zip(others, embeds)
             ]
         fused, gates = self.combine(responses)
         return HeadOutput(fused, logits, responses, embeds, cross, gates)
@@ -98,7 +98,7 @@ class HcpMerHead(nn.Module):
             features = self.adapters[branch](features, valid, kept)
         return F.normalize(features[..., : self.config.clip_config.projection_dim], dim=-1)
 
-    def _respond(self, branch: str, embeds: Tensor, texts: Tensor) -> Tensor:
+    def respond(self, branch: str, embeds: Tensor, texts: Tensor) -> Tensor:
         """Similarity to each class (batch, num_classes): a cosine, or several combined."""
         rows, padding = self._rows_on(branch, texts.device)
         cosines = (embeds @ texts.T)[:, rows]  # (batch, num_classes, most prompts per class)

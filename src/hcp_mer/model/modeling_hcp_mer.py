@@ -8,6 +8,7 @@ file only composes: prompts, adapter, fusion and losses have files of their own.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -27,10 +28,11 @@ from .checkpoint_hcp_mer import (
     weights_to_store,
 )
 from .configuration_hcp_mer import HcpMerConfig, check_options, check_vision_lora
+from .evidence_hcp_mer import answer_zero_shot
 from .fusion_hcp_mer import GatedFusion
 from .head_hcp_mer import HcpMerHead
 from .losses_hcp_mer import total_loss
-from .outputs_hcp_mer import HcpMerOutput, ImageFeatures
+from .outputs_hcp_mer import HcpMerOutput, ImageFeatures, ZeroShotOutput
 from .prompts_hcp_mer import HcpPromptGroups, tokenize_prompt_groups
 from .vision_lora_hcp_mer import add_vision_lora, is_lora, load_vision_lora, save_vision_lora
 
@@ -333,6 +335,30 @@ class HcpMerModel(PreTrainedModel):
         )
         as_dict = self.config.return_dict if return_dict is None else return_dict
         return result if as_dict else result.to_tuple()
+
+    @torch.no_grad()
+    def zero_shot(
+        self,
+        pixel_values: Tensor | None = None,
+        flow_pixel_values: Tensor | None = None,
+        candidate_groups: Mapping[str, Mapping] | None = None,
+    ) -> ZeroShotOutput:
+        """Recognise with nothing that was trained: no adapter, no gate, no learnt context.
+
+        A backbone that is calibrated answers from the flow, by its action units' evidence; another
+        one as zero-shot CLIP, by the prompt groups' similarity, Eq. 1.
+
+        Args:
+            pixel_values, flow_pixel_values: as `forward` takes them.
+            candidate_groups: classes in place of the model's own, see `candidate_sets`; the columns
+                of the logits are in their order.
+        Raises:
+            ValueError: an image is missing, groups that cannot be read, or new groups for a
+                backbone without calibration, whose tokenizer a checkpoint does not carry.
+        """
+        views = self._encode_views({"magnified": pixel_values, "flow": flow_pixel_values})
+        pooled = {branch: view.pooled for branch, view in views.items()}
+        return answer_zero_shot(self, pooled, candidate_groups)
 
     def _encode_views(self, images: dict[str, Tensor | None], **outputs) -> dict:
         """branch → ImageFeatures of its view, for the active branches. images: by view."""

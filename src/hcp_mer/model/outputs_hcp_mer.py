@@ -60,3 +60,17 @@ class HcpMerOutput(ModelOutput):
     flow_hidden_states: tuple[Tensor, ...] | None = None
     image_attentions: tuple[Tensor, ...] | None = None
     flow_attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class ZeroShotOutput(ModelOutput):
+    """Output of `HcpMerModel.zero_shot`.
+
+    Args:
+        logits: (batch, classes), whose softmax takes all classes for equally frequent.
+        action_unit_log_odds: (batch, len(MAIN_ACTION_UNITS)), see `action_unit_log_odds`; None of a
+            backbone without calibration.
+    """
+
+    logits: Tensor | None = None
+    action_unit_log_odds: Tensor | None = None

@@ -91,15 +91,18 @@ class MicroExpressionPipeline(Pipeline):
                 dataset of clips. Instead of it one clip or lists by keyword: `onset=, apex=` or
                 `magnified=, flow=`.
             video, frames: refused; a checkpoint cannot prepare them.
-            options: top_k, how many classes to name (default: all); explain; batch_size and
-                num_workers as in every Pipeline.
+            options: top_k, how many classes to name (default: all); explain; zero_shot, to answer
+                with nothing that was trained, see `HcpMerModel.zero_shot`; candidate_groups, your
+                own classes for it, {"contempt": {"emotion": "contempt", "action_units": [12, 14]},
+                …}; batch_size and num_workers as in every Pipeline.
         Returns:
             Per clip its classes, the likeliest first, [{"label": str, "score": float}, …]; with
             explain {"scores": these, "gate": {"holistic": α, "componential": β} of Eq. 4,
             "holistic" and "componential": each branch's own classes, "action_units": the 5 nearest
             to the flow, [{"action_unit": "AU4", "name": "brow lowerer", "similarity": cosine}, …]},
-            each but the scores None where the model has no such branch. A list of these for
-            several clips, an iterator of them for a generator or a dataset.
+            each but the scores None where the model has no such branch; of zero_shot {"scores",
+            "action_units": the 5 likeliest, with "log_odds" in nats}. A list of these for several
+            clips, an iterator of them for a generator or a dataset.
         Raises:
             ValueError: no clip, views of both kinds or none, an image that cannot be read.
         """
@@ -119,16 +122,20 @@ class MicroExpressionPipeline(Pipeline):
         custom_object_save(self, save_directory)
         super().save_pretrained(save_directory, **kwargs)
 
-    def _sanitize_parameters(self, top_k=None, explain=None, **others):
+    def _sanitize_parameters(
+        self, top_k=None, explain=None, zero_shot=None, candidate_groups=None, **others
+    ):
         others.pop("local_files_only", None)  # pipeline() passes its own argument on
         if others:
             raise ValueError(
                 f"unknown argument {', '.join(others)}: the pipeline has top_k, explain, "
-                "batch_size and num_workers."
+                "zero_shot, candidate_groups, batch_size and num_workers."
             )
         if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
             raise ValueError(f"top_k must be at least 1 (leave it out for all); got {top_k!r}.")
-        asked = {} if explain is None else {"explain": explain}
+        asked = {"explain": explain, "groups": candidate_groups}
+        asked["zero_shot"] = True if candidate_groups is not None else zero_shot
+        asked = {name: value for name, value in asked.items() if value is not None}
         return {}, asked, asked if top_k is None else {**asked, "top_k": top_k}
 
     def preprocess(self, clip: Mapping) -> dict[str, Tensor]:
@@ -138,9 +145,19 @@ class MicroExpressionPipeline(Pipeline):
         names = {PIXELS_OF[config.view_of(branch)] for branch in config.branches}
         return {name: pixels[name].to(self.dtype) for name in names}
 
-    def _forward(self, pixels: dict[str, Tensor], explain: bool = False) -> dict[str, Tensor]:
+    def _forward(
+        self,
+        pixels: dict[str, Tensor],
+        explain: bool = False,
+        zero_shot: bool = False,
+        groups: Mapping[str, Mapping] | None = None,
+    ) -> dict[str, Tensor]:
         """Every value has the batch first; what the model does not have is left out."""
         with _evaluating(self.model):
+            if zero_shot:
+                answer = self.model.zero_shot(**pixels, candidate_groups=groups)
+                named = {"logits": answer.logits, "log_odds": answer.action_unit_log_odds}
+                return {name: value for name, value in named.items() if value is not None}
             prompts = self._text_embeds("encode_prompts")
             output = self.model(**pixels, text_embeds=prompts, return_dict=True)
             answers = {"logits": output.logits}
@@ -154,15 +171,25 @@ class MicroExpressionPipeline(Pipeline):
         return answers
 
     def postprocess(
-        self, answers: dict[str, Tensor], top_k: int | None = None, explain: bool = False
+        self,
+        answers: dict[str, Tensor],
+        top_k: int | None = None,
+        explain: bool = False,
+        zero_shot: bool = False,
+        groups: Mapping[str, Mapping] | None = None,
     ) -> list[dict] | dict:
         """The answers to one clip, each (1, …), in words and plain numbers."""
+        classes = self.model.config.id2label if groups is None else dict(enumerate(groups))
         ranked = {
-            name: self._ranked(answers[name], top_k) if name in answers else None
+            name: _ranked(answers[name], classes, top_k) if name in answers else None
             for name in ("logits", "holistic_logits", "componential_logits")
         }
         if not explain:
             return ranked["logits"]
+        if zero_shot:
+            odds = answers.get("log_odds")
+            units = None if odds is None else _nearest_action_units(odds[0], "log_odds")
+            return {"scores": ranked["logits"], "action_units": units}
         gate = answers.get("gate_weights")
         cosines = answers.get("action_unit_cosines")
         return {
@@ -172,12 +199,6 @@ class MicroExpressionPipeline(Pipeline):
             "componential": ranked["componential_logits"],
             "action_units": None if cosines is None else _nearest_action_units(cosines[0]),
         }
-
-    def _ranked(self, logits: Tensor, top_k: int | None) -> list[dict]:
-        scores = logits[0].float().softmax(-1)
-        order = scores.argsort(descending=True, stable=True)[:top_k].tolist()
-        names = self.model.config.id2label
-        return [{"label": names[index], "score": scores[index].item()} for index in order]
 
     def _text_embeds(self, encode: str) -> Tensor:
         """What the model's method `encode` returns, asked again only after its weights changed.
@@ -282,13 +303,20 @@ def _views(clip: Mapping, config: HcpMerConfig) -> dict:
     return {view: clip[view] for view in needed}
 
 
-def _nearest_action_units(cosines: Tensor) -> list[dict]:
-    """cosines: (len(MAIN_ACTION_UNITS),)."""
-    nearest = cosines.topk(NEAREST_ACTION_UNITS)
+def _ranked(logits: Tensor, classes: Mapping[int, str], top_k: int | None) -> list[dict]:
+    """Classes by their scores; logits (1, classes)."""
+    scores = logits[0].float().softmax(-1)
+    order = scores.argsort(descending=True, stable=True)[:top_k].tolist()
+    return [{"label": classes[index], "score": scores[index].item()} for index in order]
+
+
+def _nearest_action_units(values: Tensor, what: str = "similarity") -> list[dict]:
+    """The units with the highest values; values: (len(MAIN_ACTION_UNITS),)."""
+    nearest = values.topk(NEAREST_ACTION_UNITS)
     numbers = [MAIN_ACTION_UNITS[index] for index in nearest.indices.tolist()]
     return [
-        {"action_unit": f"AU{number}", "name": action_unit_name(number), "similarity": cosine}
-        for number, cosine in zip(numbers, nearest.values.tolist())
+        {"action_unit": f"AU{number}", "name": action_unit_name(number), what: value}
+        for number, value in zip(numbers, nearest.values.tolist())
     ]
 
 

@@ -241,13 +241,17 @@ class HcpPromptGroups(nn.Module):
         """Tokens that one encoding of all prompts takes: nodes of their tree."""
         return len(self.encoder.tree.tokens)
 
-    @torch.no_grad()
-    def reset_context(self, text_model: nn.Module) -> None:
-        """Set every context to the word embeddings of `context_text` ("a photo of")."""
+    def words_of_context(self, text_model: nn.Module) -> Tensor:
+        """Word embeddings of `context_text` in every context: (num_slots, hidden_size)."""
         words = text_model.embeddings.token_embedding.weight[
             torch.tensor(self.context_ids, device=self.context.device)
         ]
-        self.context.copy_(words.repeat(len(self.context) // len(words), 1))
+        return words.repeat(len(self.context) // len(words), 1)
+
+    @torch.no_grad()
+    def reset_context(self, text_model: nn.Module) -> None:
+        """Set every context to the word embeddings of `context_text` ("a photo of")."""
+        self.context.copy_(self.words_of_context(text_model))
 
     def forward(self, clip: nn.Module, context: Tensor | None = None) -> Tensor:
         """Encode all prompts with CLIP's text tower, Eq. 10.
@@ -263,9 +267,10 @@ class HcpPromptGroups(nn.Module):
         texts = self.encoder.encode(clip, own if own.dim() == 3 else own[None])
         return texts if own.dim() == 3 else texts[0]
 
-    def encode_action_units(self, clip: nn.Module) -> Tensor:
+    def encode_action_units(self, clip: nn.Module, context: Tensor | None = None) -> Tensor:
         """Each main action unit alone, in the componential prompt's place and context.
 
+        Args: context: (num_slots, hidden_size); None takes the module's own.
         Returns: (len(MAIN_ACTION_UNITS), projection_dim), not normalised. Classes with contexts
             of their own ("per_class") are averaged: an action unit alone belongs to no class.
         Raises:
@@ -273,6 +278,7 @@ class HcpPromptGroups(nn.Module):
         """
         if "componential" not in self.branches:
             raise ValueError("this model has no componential branch (use_componential is False).")
-        per_owner = self.context.unflatten(0, (-1, len(self.context_ids)))  # (owners, k, hidden)
+        own = self.context if context is None else context
+        per_owner = own.unflatten(0, (-1, len(self.context_ids)))  # (owners, k, hidden)
         componential = per_owner.chunk(len(self.branches))[-1].mean(0, keepdim=True)
         return self.action_unit_encoder.encode(clip, componential)[0]
