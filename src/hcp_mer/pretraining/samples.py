@@ -1,4 +1,4 @@
-"""Rendered clips for the pretraining of the embedded backbone, of people that no corpus shows."""
+"""Procedural faces for the pretraining of the embedded backbone, of people that no corpus shows."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from tqdm import tqdm
 from hcp_mer.data.synthetic.actions import ACTION_UNITS, COMBINATIONS
 from hcp_mer.data.synthetic.clips import ClipStyle, render_clip
 from hcp_mer.data.synthetic.identity import make_identity
+from hcp_mer.errors import UserError
 from hcp_mer.model.frames_hcp_mer import resize_frame
 from hcp_mer.model.motion_hcp_mer import MotionSettings, motion_pair
 
 FIRST_IDENTITY = 2**32  # corpora draw identities below: no person is in both
-STORED_SIZE = 64  # px; a little more than the backbone reads, for random crops
+RENDERED_SIZE, STORED_SIZE = 112, 64  # px; more than the backbone reads, for random crops
 EMOTIONS = tuple(COMBINATIONS)
 FREE = -1  # emotion index of clips with a free combination of action units
 
@@ -30,11 +31,26 @@ class PretrainingSettings:
     num_identities: int = 800
     clips_per_identity: int = 8
     num_validation_identities: int = 60
-    epochs: int = 20
-    batch_size: int = 96
+    image_size: int = 28
+    patch_size: int = 4
+    num_steps: int = 3000
+    flows_per_batch: int = 96
+    faces_per_batch: int = 32
+    own_share: float = 0.15  # of the flows: measured on rendered faces by our own pipeline
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
-    free_share: float = 0.35  # clips whose action units follow no emotion
+    free_share: float = 0.35  # faces whose action units follow no emotion
+
+    def check(self) -> None:
+        """Raise UserError where nothing can be trained."""
+        if self.num_steps < 1 or self.image_size % self.patch_size or self.patch_size < 1:
+            raise UserError(
+                "--num_steps must be at least 1, and --image_size a multiple of --patch_size; got "
+                f"{self.num_steps}, {self.image_size} and {self.patch_size}."
+            )
+        if self.num_identities * self.clips_per_identity < self.faces_per_batch:
+            least = -(-self.faces_per_batch // self.clips_per_identity)
+            raise UserError(f"--num_identities must be at least {least}: one batch of faces.")
 
 
 @dataclass(frozen=True)
@@ -90,11 +106,13 @@ def _render_person(index: int, settings: PretrainingSettings) -> tuple[np.ndarra
             identity,
             EMOTIONS[emotion],
             seed=int(rng.integers(2**62)),
+            size=RENDERED_SIZE,
             style=_random_style(rng),
             action_units=chosen,
             key_frames_only=True,
         )
-        pair = motion_pair(*clip.frames, MotionSettings(register=False, mask_eyes=False))
+        registered = bool(rng.random() < 0.5)
+        pair = motion_pair(*clip.frames, MotionSettings(register=registered, mask_eyes=False))
         faces.append(resize_frame(pair.magnified, STORED_SIZE))
         flows.append(resize_frame(pair.flow_image, STORED_SIZE))
         emotions.append(FREE if free else emotion)
