@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from hcp_mer.errors import UserError
-from hcp_mer.training.recipe import load_recipe, seen_from
+from hcp_mer.training.recipe import load_recipe, make_recipe, seen_from
 
 PROMPTS = {
     name: {"emotion": name, "action_units": [[4]]} for name in ("surprise", "negative", "positive")
@@ -158,3 +158,13 @@ def test_a_file_that_is_here_is_named_as_the_recipe_sees_it(write, monkeypatch, 
     assert seen_from(recipe, "from_annotations") == "from_annotations"
     monkeypatch.chdir(tmp_path / "hub_configs")
     assert seen_from(recipe, "prompts.yaml") == "hub_configs/prompts.yaml"
+
+
+def test_what_adapters_read_may_be_said_for_each_branch():
+    per_branch = {"holistic": 0, "componential": 1}
+    settings = {"task": "3-class", "prompts": "p.yaml", "backbone": "b"}
+    model = {"adapter_input": "patches", "adapter_layer": per_branch}
+    assert make_recipe({**settings, "model": model}).model == model
+    assert make_recipe({**settings, "model": {"adapter_layer": 2}}).model == {"adapter_layer": 2}
+    with pytest.raises(UserError, match="adapter_layer must be a whole number, got 'last'"):
+        make_recipe({**settings, "model": {"adapter_layer": "last"}})

@@ -248,6 +248,9 @@ def _typed(key: str, value: Any, kind: str) -> Any:
     """`value` as the field's type; YAML reads 1e-4 as text, which a float field takes."""
     if value is None and "None" in kind:
         return None
+    if isinstance(value, dict) and "| dict" in kind:
+        return value  # one for each branch: the model's config knows what is allowed
+    kind = kind.split(" | ")[0]
     if key == "fold_group" and value != "auto":
         kind = "int"
     if kind.startswith("float") and not isinstance(value, bool):
