@@ -107,8 +107,9 @@ def candidate_sets(
     sets = {}
     for label, group in candidate_groups.items():
         units = group.get("action_units") if isinstance(group, Mapping) else None
-        several = bool(units) and isinstance(units[0], (list, tuple))
-        sets[label] = [list(part) for part in units] if several else [list(units or ())]
+        listed = list(units) if isinstance(units, (list, tuple)) else []
+        several = bool(listed) and all(isinstance(part, (list, tuple)) for part in listed)
+        sets[label] = [list(part) for part in listed] if several else [listed]
         numbers = [number for part in sets[label] for number in part]
         if not all(sets[label]) or not all(type(number) is int for number in numbers):
             raise ValueError(
@@ -119,7 +120,7 @@ def candidate_sets(
         for part in sets[label]:
             if not set(part) & set(known):
                 raise ValueError(
-                    f"the backbone has no evidence for any of {label!r}'s action units {part}; it "
-                    f"knows {', '.join(map(str, known))}."
+                    f"the backbone has no evidence for any of the action units {part} of "
+                    f"{label!r}; it knows {', '.join(map(str, known))}."
                 )
     return sets
