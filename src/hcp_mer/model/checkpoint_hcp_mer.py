@@ -97,7 +97,10 @@ def check_complete(path: str, info: dict, tolerant: bool) -> None:
     """Raise OSError where transformers would go on with random weights."""
     wanting = sorted(map(str, info["missing_keys"]))
     if not tolerant:  # ignore_mismatched_sizes=True asks for new weights of another shape
-        wanting += [str(key) for key in info["mismatched_keys"]]
+        wanting += sorted(
+            f"{name}: {'×'.join(map(str, stored))}, not {'×'.join(map(str, own))}"
+            for name, stored, own in info["mismatched_keys"]
+        )
     if wanting:
         raise OSError(
             f"{WEIGHTS} of {path} lacks {len(wanting)} weights or has them in other sizes "
