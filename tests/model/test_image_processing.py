@@ -83,6 +83,118 @@ def test_inference_sees_the_very_pixels_that_training_saw(tmp_path):
         assert at_inference[name].std(axis=0).max() > 0.1  # the clips differ
 
 
+def smooth_flow_image(size, shift=(0, 0)):
+    """u and v in levels 60 to 145, a third channel in 0 to 51, from waves; shift: in periods."""
+    y, x = (np.mgrid[:size, :size] + 0.5) * 2 * np.pi / size
+    u = np.cos(x + shift[0]) * np.sin(y) + 0.4 * np.cos(y)
+    v = np.sin(x) * np.cos(y / 2 + shift[1]) - 0.3 * np.sin(y)
+    third = np.cos(x / 2 - 1) ** 2 * np.sin(y / 2)
+    channels = [(c - c.min()) / (c.max() - c.min()) for c in (u, v, third)]
+    levels = np.stack(channels, axis=-1) * (85, 85, 51) + (60, 60, 0)
+    return np.rint(levels).astype(np.uint8)
+
+
+@pytest.fixture
+def standardising():
+    """side → a processor that standardises flow; its mean and deviation are for faces alone."""
+
+    def make(side):
+        return HcpMerImageProcessor(
+            image_size=side,
+            image_mean=[0.5, 0.4, 0.3],
+            image_std=[0.5, 0.2, 0.1],
+            flow_normalisation="standardised",
+        )
+
+    return make
+
+
+def flow_pixels(processor, image):
+    return processor(flow=image, return_tensors="np")["flow_pixel_values"][0]
+
+
+def test_standardised_flow_by_hand(standardising):
+    image = np.zeros((16, 16, 3), np.uint8)
+    image[..., 0] = 100
+    image[:8, :8, 0] = 110  # a quarter: median 100, root mean square √(10² / 4) = 5
+    image[..., 1] = 120
+    image[:8, :, 1] = 130  # half: median 125, root mean square 5
+    image[:, :8, 2] = 10  # half: mean 5, standard deviation 5; weighted 0.6
+    u, v, third = flow_pixels(standardising(16), image)
+    expected = np.zeros((3, 16, 16))
+    expected[0, :8, :8] = 2
+    expected[1] = -1
+    expected[1, :8] = 1
+    expected[2] = -0.6
+    expected[2, :, :8] = 0.6
+    np.testing.assert_allclose([u, v, third], expected, atol=1e-5)
+
+
+def test_what_is_far_out_is_cut_off(standardising):
+    image = picture(100)
+    image[3, 5] = 200, 0, 250  # one pixel of 256: 16 root mean squares out
+    image[7, 7, 2] = 0
+    pixels = flow_pixels(standardising(16), image)
+    assert pixels[0].max() == 4
+    assert pixels[1].min() == -4
+    assert pixels[2].max() == pytest.approx(0.6 * 4)
+    assert pixels[2].min() == pytest.approx(0.6 * -2)
+
+
+@pytest.mark.parametrize("side", [28, 64])
+def test_standardised_flow_knows_no_stretch_and_no_head_motion(standardising, side):
+    image = smooth_flow_image(56)
+    levels = image.reshape(-1, 3)
+    assert levels.min(axis=0).tolist() == [60, 60, 0]
+    assert levels.max(axis=0).tolist() == [145, 145, 51]
+    stretched = (image - np.uint8([60, 60, 0])) * np.uint8([3, 3, 5])  # each channel's min–max
+    assert stretched.reshape(-1, 3).max(axis=0).tolist() == [255, 255, 255]
+    head_moves = image + np.uint8([110, 0, 0]) - np.uint8([0, 40, 0])
+    processor = standardising(side)
+    expected = flow_pixels(processor, image)
+    assert expected.std() > 0.5
+    for other in (stretched, head_moves):
+        np.testing.assert_allclose(flow_pixels(processor, other), expected, atol=1e-3)
+
+
+def test_standardised_flow_is_nearly_the_same_from_any_size(standardising):
+    processor = standardising(28)
+    small, large = (flow_pixels(processor, smooth_flow_image(size)) for size in (28, 224))
+    # Levels are whole: half a level is 0.03 of the root mean square of the faintest channel.
+    np.testing.assert_allclose(small, large, atol=0.1)
+    other = flow_pixels(processor, smooth_flow_image(28, shift=(0.5, 0.5)))
+    assert np.abs(small - other).max() > 0.5
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_a_flow_image_without_content_becomes_zero(standardising, level):
+    pixels = flow_pixels(standardising(28), picture(level, 56))
+    assert np.array_equal(pixels, np.zeros((3, 28, 28), np.float32))
+
+
+def test_rounding_of_a_still_image_stays_small(standardising):
+    image = picture(128, 56)
+    image[::7, ::5] += 1
+    assert np.abs(flow_pixels(standardising(56), image)).max() <= 1
+
+
+def test_magnified_images_are_not_touched_by_it(processor, standardising, noise):
+    expected = processor(magnified=noise, flow=noise, return_tensors="np")
+    found = standardising(8)(magnified=noise, flow=noise, return_tensors="np")
+    assert np.array_equal(found["pixel_values"], expected["pixel_values"])
+    assert not np.allclose(found["flow_pixel_values"], expected["flow_pixel_values"])
+
+
+def test_flow_is_standardised_from_onset_and_apex_too_and_it_travels(standardising, tmp_path):
+    onset, apex = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    processor = standardising(32)
+    processor.save_pretrained(tmp_path)
+    for one in (processor, AutoImageProcessor.from_pretrained(tmp_path, trust_remote_code=True)):
+        found = one(onset=onset, apex=apex, return_tensors="np")["flow_pixel_values"]
+        assert np.abs(np.median(found[0, :2], axis=(1, 2))).max() < 0.01
+        np.testing.assert_allclose((found[0, :2] ** 2).mean(axis=(1, 2)), 1, atol=0.1)
+
+
 def test_every_kind_of_image_is_read(processor, noise, tmp_path):
     path = tmp_path / "face with space.png"
     Image.fromarray(noise).save(path)
@@ -292,6 +404,10 @@ def test_settings_travel_in_the_processors_config(noise, tmp_path):
         ({"motion": {"alpha": 0.5}}, "alpha must be at least 1"),
         ({"image_mean": [0.5]}, r"image_mean must be three numbers, .*; got \[0\.5\]"),
         ({"image_std": [0.5, 0.5, 0]}, r"image_std must be positive; got \[0\.5, 0\.5, 0\]"),
+        (
+            {"flow_normalisation": "median"},
+            "flow_normalisation must be image or standardised; got 'median'",
+        ),
         ({"resample": 9}, "resample must be a PIL filter, 0 to 5 .*; got 9"),
         ({"image_sise": 224}, "no setting 'image_sise'. Did you mean image_size"),
         (
