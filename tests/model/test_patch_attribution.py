@@ -91,9 +91,78 @@ def test_it_is_the_published_rule_for_the_cosine_that_the_branch_answers_with(ma
         assert expected.max() > 1e-4
 
 
+@pytest.fixture
+def reading_patches(make_model):
+    """A model whose adapters read the first layer's patches, with weights at random."""
+    model = make_model(adapter_input="patches", adapter_layer=1)
+    torch.manual_seed(3)
+    for parameter in model.head.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    for name, buffer in model.head.named_buffers():
+        torch.nn.init.uniform_(buffer, *((0.5, 2) if "var" in name else (-1, 1)))
+    return model.eval()
+
+
+def test_where_patches_are_read_it_is_token_times_gradient(reading_patches):
+    """The same by another way: CLIP's own layers, the adapter and the logit written out."""
+    model = reading_patches
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    classes = torch.tensor([2, 0, 1])
+    ours = attribute_patches(model, images, "holistic", classes)
+
+    with torch.no_grad():
+        vision = model.clip.vision_model(pixel_values=images, output_hidden_states=True)
+        pooled = model.clip.visual_projection(vision.pooler_output)
+        states = vision.hidden_states[1][:, 1:]
+        tokens = (states - states.mean(-1, keepdim=True)) / states.std(
+            -1, keepdim=True, unbiased=False
+        )
+        texts = model.encode_prompts()[:3]
+    tokens.requires_grad_()
+    (layer,) = model.head.adapters["holistic"].layers
+    hidden = torch.nn.functional.batch_norm(
+        tokens.reshape(3, -1) @ layer.down.weight.T,
+        *(layer.norm.running_mean, layer.norm.running_var, layer.norm.weight, layer.norm.bias),
+    )
+    adapted = pooled + hidden.relu() @ layer.up.weight.T + layer.up.bias
+    cosines = torch.cosine_similarity(adapted[:, None], texts[None], dim=-1)
+    (model.config.similarity_scale * cosines)[torch.arange(3), classes].sum().backward()
+    owed = (tokens * tokens.grad).sum(-1).detach().reshape(3, 2, 2)
+    torch.testing.assert_close(ours, owed.clamp_min(0), atol=1e-4, rtol=1e-3)
+    assert (owed < -1e-3).any()
+    assert (owed > 1e-3).any()
+
+
+def test_a_patch_that_no_weight_reads_has_no_share(reading_patches):
+    for layer in reading_patches.head.adapters["componential"].layers:
+        layer.down.weight.data[:, 2 * 32 : 3 * 32] = 0  # the third patch, lower left
+    images = torch.randn(20, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    maps = attribute_patches(reading_patches, images, "componential", torch.arange(20) % 3)
+    assert maps[:, 1, 0].abs().max() == 0
+    assert (maps.amax(0) > 0).tolist() == [[True, True], [False, True]]
+
+
+def test_of_an_untrained_adapter_patches_have_no_share(make_model):
+    """Its up-projection is zero: the answer is that of the pooled feature alone."""
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    model = make_model(adapter_input="patches")
+    assert attribute_patches(model, images, "holistic", torch.tensor([0, 2])).abs().max() == 0
+
+
+def test_where_one_branch_reads_patches_the_other_is_rolled_out(make_model):
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    classes = torch.tensor([0, 2])
+    mixed = make_model(adapter_input={"holistic": "pooled", "componential": "patches"})
+    expected = attribute_patches(make_model(), images, "holistic", classes)
+    torch.testing.assert_close(attribute_patches(mixed, images, "holistic", classes), expected)
+
+
+@pytest.mark.parametrize("reads", ["pooled", "patches"])
 @pytest.mark.parametrize("training", [False, True])
-def test_the_model_is_left_as_it_was_also_by_who_predicts_without_gradients(make_model, training):
-    model = make_model().train(training)
+def test_the_model_is_left_as_it_was_also_by_who_predicts_without_gradients(
+    make_model, training, reads
+):
+    model = make_model(adapter_input=reads, adapter_dropout=0.5).train(training)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     trained = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     with torch.inference_mode():
