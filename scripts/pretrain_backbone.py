@@ -38,6 +38,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.num_proc < 1:
         raise UserError(f"--num_proc must be at least 1; got {args.num_proc}.")
+    if args.verify and not (args.verify / "model.safetensors").is_file():
+        raise UserError(f"--verify {args.verify} has no model.safetensors to compare with.")
     given = {name: value for name, value in vars(args).items() if hasattr(defaults, name)}
     settings = replace(defaults, **given)
     settings.check()

@@ -43,10 +43,13 @@ class PretrainingSettings:
 
     def check(self) -> None:
         """Raise UserError where nothing can be trained."""
-        if self.num_steps < 1 or self.image_size % self.patch_size or self.patch_size < 1:
+        for name, least in (("seed", 0), ("num_steps", 1), ("patch_size", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"--{name} must be at least {least}; got {getattr(self, name)}.")
+        if self.image_size < self.patch_size or self.image_size % self.patch_size:
             raise UserError(
-                "--num_steps must be at least 1, and --image_size a multiple of --patch_size; got "
-                f"{self.num_steps}, {self.image_size} and {self.patch_size}."
+                "--image_size must be a multiple of --patch_size; got "
+                f"{self.image_size} and {self.patch_size}."
             )
         if self.num_identities * self.clips_per_identity < self.faces_per_batch:
             least = -(-self.faces_per_batch // self.clips_per_identity)
