@@ -180,6 +180,7 @@ def assert_whole_run_is_the_straightforward_one(model, corpus):
 
 
 SETTINGS = [
+    {"learn_context": False},
     {"adapter_input": "patches"},
     {
         "adapter_input": {"holistic": "pooled", "componential": "patches"},

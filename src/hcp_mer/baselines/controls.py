@@ -77,6 +77,7 @@ def linear_head(run: LosoRun) -> LosoRun:
     size = config.clip_config.projection_dim
     vectors = ClassVectors(len(model.prompts.prompts), size, run.recipe.seeds[0])
     model.prompts = vectors.to(model.device, model.dtype)
+    model.config.learn_context = True  # even where words stay as they are: these are no words
     return with_model(run, model)
 
 

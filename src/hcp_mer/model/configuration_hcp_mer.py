@@ -60,6 +60,7 @@ class HcpMerConfig(PreTrainedConfig):
         au_text: CLASSAU as FACS names ("brow lowerer") or as codes ("AU4").
         au_set_reduction: how the similarities of a class's action-unit sets become one.
         context_scope: contexts shared by all classes (CoOp's unified context) or one per class.
+        learn_context: whether the contexts are trained; else they stay the words of `context_text`.
         action_unit_calibration: {"scale", "offset": {FACS number: …}}, what turns a flow's
             similarity to a unit's text into log-odds; the backbone's own, None where it has none.
         similarity_scale: 1/τ, multiplies cosines; None takes the backbone's logit scale.
@@ -107,6 +108,7 @@ class HcpMerConfig(PreTrainedConfig):
     au_text: str = "names"
     au_set_reduction: str = "logsumexp"
     context_scope: str = "shared"
+    learn_context: bool = True
 
     action_unit_calibration: dict | None = None
     similarity_scale: float | None = None

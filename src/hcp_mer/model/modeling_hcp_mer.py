@@ -228,9 +228,10 @@ class HcpMerModel(PreTrainedModel):
         return head.to(self.device).train()
 
     def freeze_backbone(self) -> None:
-        """No gradient for CLIP's own weights; LoRA on it is trained."""
+        """No gradient for CLIP's own weights, nor for contexts that stay; LoRA is trained."""
         for name, parameter in self.clip.named_parameters():
             parameter.requires_grad_(is_lora(name))
+        self.prompts.context.requires_grad_(self.config.learn_context)
 
     def train(self, mode: bool = True) -> HcpMerModel:
         """Train the trained part; the frozen backbone stays in eval mode, LoRA's dropout not."""

@@ -38,6 +38,15 @@ def bytes_per_set(model: HcpMerModel) -> int:
     pass makes besides. The head's weights count four times (weight, gradient, two moments), and a
     set has features of its own, here of a corpus of usual size.
     """
+    head = sum(p.numel() * p.element_size() for p in model.head.parameters())
+    rows = sum(model.config.feature_size(branch) for branch in model.config.branches)
+    features = _CLIPS * rows * model.prompts.context.element_size()
+    learnt = model.config.learn_context  # else texts are encoded once, for all sets
+    return (2 * _text_activations(model) if learnt else 0) + 4 * head + features
+
+
+def _text_activations(model: HcpMerModel) -> int:
+    """Bytes that one encoding of all prompts keeps for its backward pass."""
     kept: dict[int, int] = {}
 
     def keep(tensor):
@@ -50,11 +59,9 @@ def bytes_per_set(model: HcpMerModel) -> int:
     with torch.inference_mode(False), torch.enable_grad():
         with saved_tensors_hooks(keep, lambda tensor: tensor):
             texts = model.encode_prompts(context[None])
-        activations = sum(size for place, size in kept.items() if place not in own)
+        total = sum(size for place, size in kept.items() if place not in own)
         del texts
-    head = sum(p.numel() * p.element_size() for p in model.head.parameters())
-    rows = sum(model.config.feature_size(branch) for branch in model.config.branches)
-    return 2 * activations + 4 * head + _CLIPS * rows * model.prompts.context.element_size()
+    return total
 
 
 def free_bytes(device: torch.device) -> int:

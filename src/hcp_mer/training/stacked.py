@@ -136,9 +136,13 @@ class Stack:
         self.parameters, self.buffers = stack_module_state(heads)
         self.template = heads[0]  # only its structure is used: its state is passed in
         words = model.prompts.context.detach()
-        self.context = words.expand(len(sets), -1, -1).clone().requires_grad_()
+        self.context = words.expand(len(sets), -1, -1).clone()
+        self.context.requires_grad_(model.config.learn_context)
+        with torch.no_grad():
+            same = not model.config.learn_context
+            self.fixed_texts = model.encode_prompts(self.context[:1]) if same else None
         self.optimiser = torch.optim.AdamW(
-            [*self.parameters.values(), self.context],
+            self._trained().values(),
             lr=optimisation.learning_rate,
             weight_decay=optimisation.weight_decay,
         )
@@ -189,7 +193,7 @@ class Stack:
             self.parameters,
             self.buffers,
             features,
-            self.model.encode_prompts(self.context),
+            self._texts(),
             self.labels[fold, rows],
             self.alpha,
             valid,
@@ -214,6 +218,12 @@ class Stack:
             if self.steps_done % steps == 0 and self.steps_done <= len(self.schedules[index][0])
         ]
 
+    def _texts(self) -> Tensor:
+        """Of each fold, (folds, num_prompts, projection_dim)."""
+        if self.fixed_texts is None:
+            return self.model.encode_prompts(self.context)
+        return self.fixed_texts.expand(len(self.context), -1, -1)
+
     def _patches_kept(self, step: int, batch_size: int) -> Tensor:
         """(folds, batch, num_patches) bool; without dropout (folds, 0), which nobody reads."""
         if not self.drops_patches:
@@ -234,7 +244,8 @@ class Stack:
         return {name: value.detach().cpu().clone() for name, value in state.items()}
 
     def _trained(self) -> dict[str, Tensor]:
-        return {**self.parameters, "prompts.context": self.context}
+        learnt = {"prompts.context": self.context} if self.context.requires_grad else {}
+        return {**self.parameters, **learnt}
 
     def snapshot(self) -> dict[str, Tensor]:
         """All that the next step depends on, and the folds that have ended, as flat tensors."""
