@@ -168,3 +168,9 @@ def test_what_adapters_read_may_be_said_for_each_branch():
     assert make_recipe({**settings, "model": {"adapter_layer": 2}}).model == {"adapter_layer": 2}
     with pytest.raises(UserError, match="adapter_layer must be a whole number, got 'last'"):
         make_recipe({**settings, "model": {"adapter_layer": "last"}})
+
+
+@pytest.mark.parametrize("size", ["auto", 4])
+def test_the_size_of_groups_is_a_number_or_left_to_the_machine(size):
+    settings = {"task": "3-class", "prompts": "p.yaml", "backbone": "b", "fold_group": size}
+    assert make_recipe(settings).fold_group == size

@@ -7,7 +7,7 @@ import torch
 
 from hcp_mer.errors import UserError
 from hcp_mer.training import variants
-from hcp_mer.training.variants import Variant, train_variant, with_options, with_views
+from hcp_mer.training.variants import Variant, train_variant, with_options
 
 ABLATION = Variant("without_adapter", lambda run: with_options(run, use_adapter=False))
 
@@ -84,7 +84,7 @@ def test_the_other_view_reaches_the_branch_that_is_given_it(learnable, tmp_path,
     """Of foreign pairs only the flow tells the class."""
     run, _ = run_loso(learnable, tmp_path / "run", epochs=15, batch_size=12)
     train_variant(
-        Variant("flow", lambda run: with_views(run, holistic="componential")), run, "flow.parquet"
+        Variant("flow", lambda run: with_options(run, holistic_input="flow")), run, "flow.parquet"
     )
     accuracy = {
         name: (table["holistic_prediction"] == table["label"]).mean()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,8 +24,8 @@ from hcp_mer.training.variants import (
     train_variant,
     with_backbone,
     with_model,
+    with_options,
     with_prompts,
-    with_views,
 )
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def random_backbone(run: LosoRun) -> LosoRun:
 
 def flow_in_both(run: LosoRun) -> LosoRun:
     """The flow in the holistic branch, too, in place of the magnified apex."""
-    return with_views(run, holistic="componential")
+    return with_options(run, holistic_input="flow")
 
 
 CONTROLS: Mapping[str, Variant] = {
@@ -106,6 +107,8 @@ CONTROLS: Mapping[str, Variant] = {
 def train_controls(run: LosoRun, accelerator: Accelerator | None = None) -> None:
     """Every control on every fold, into baselines/; those that are there are kept.
 
+    With the recipe's first seed alone, as the control called chance.
+
     Args: accelerator: shares the folds out.
     """
     if run.recipe.trains_tower:
@@ -115,5 +118,8 @@ def train_controls(run: LosoRun, accelerator: Accelerator | None = None) -> None
                 "(vision_lora), has none but chance."
             )
         return
+    once = replace(run, recipe=replace(run.recipe, seeds=run.recipe.seeds[:1]))
     for name, control in CONTROLS.items():
-        train_variant(control, run, f"baselines/{name}.parquet", accelerator)
+        if control.change is flow_in_both and run.model.config.holistic_input == "flow":
+            continue  # it is the model itself
+        train_variant(control, once, f"baselines/{name}.parquet", accelerator)

@@ -20,7 +20,7 @@ from hcp_mer.benchmark.timing import machine
 from hcp_mer.errors import UserError
 from hcp_mer.training.loso import LosoRun, open_run
 from hcp_mer.training.recipe import GATE_FITTINGS, Recipe, load_recipe
-from hcp_mer.training.variants import Variant, train_variant, with_options, with_views
+from hcp_mer.training.variants import Variant, train_variant, with_options
 
 if TYPE_CHECKING:
     import pandas
@@ -81,7 +81,7 @@ def changes_of(recipe: Recipe, readings: bool = True) -> dict[str, Callable[[Los
         FULL: lambda run: run,
         HOLISTIC: lambda run: with_options(run, use_componential=False),
         COMPONENTIAL: lambda run: with_options(run, use_holistic=False),
-        FLOW_IN_BOTH: lambda run: with_views(run, holistic="componential"),
+        FLOW_IN_BOTH: lambda run: with_options(run, holistic_input="flow"),
     }
     if not readings:
         return changes

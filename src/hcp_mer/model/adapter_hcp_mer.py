@@ -53,10 +53,10 @@ class AdapterLayer(nn.Module):
     y is x itself, as Fig. 8 has it, or other features of the same image.
     """
 
-    def __init__(self, size: int, hidden_size: int, batchnorm: bool, num_inputs: int | None = None):
+    def __init__(self, size: int, hidden_size: int, batchnorm: bool, num_inputs: int):
         super().__init__()
         # BatchNorm takes out any bias before it, which would then never see a gradient.
-        self.down = nn.Linear(num_inputs or size, hidden_size, bias=not batchnorm)
+        self.down = nn.Linear(num_inputs, hidden_size, bias=not batchnorm)
         self.norm = MaskedBatchNorm1d(hidden_size) if batchnorm else None
         self.up = UpProjection(hidden_size, size)
 
@@ -84,14 +84,14 @@ class HcpAdapter(nn.Module):
         super().__init__()
         self.size = config.clip_config.projection_dim
         self.dropout = config.adapter_dropout
-        num_inputs, hidden_size = None, max(1, self.size // config.adapter_reduction)
-        if config.reads_patches(branch):
-            num_inputs = config.feature_size(branch) - self.size
-            hidden_size = config.adapter_patch_hidden
-        self.num_patches = config.num_patches if num_inputs else 0
+        pooled = max(1, self.size // config.adapter_reduction), self.size
+        sizes = [pooled] * config.adapter_depth  # (hidden size, inputs) of each layer
+        self.num_patches = config.num_patches if config.reads_patches(branch) else 0
+        if self.num_patches:
+            sizes[0] = config.adapter_patch_hidden, config.feature_size(branch) - self.size
         self.layers = nn.ModuleList(
-            AdapterLayer(self.size, hidden_size, config.adapter_batchnorm, n)
-            for n in [num_inputs] + [None] * (config.adapter_depth - 1)
+            AdapterLayer(self.size, hidden_size, config.adapter_batchnorm, num_inputs)
+            for hidden_size, num_inputs in sizes
         )
 
     def forward(

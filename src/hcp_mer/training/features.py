@@ -114,13 +114,17 @@ def _cache_key(
         backbone_fingerprint(model),
         pairs.fingerprint(),
         processor.to_json_string(),
-        repr((rows, [_reads(model.config, branch) for branch in model.config.branches])),
+        repr(
+            (rows, [(branch, *read_of(model.config, branch)) for branch in model.config.branches])
+        ),
     ):
         digest.update(part.encode())
     return digest.hexdigest()
 
 
-def _reads(config: HcpMerConfig, branch: str) -> tuple:
-    """What decides a branch's features beside backbone and images."""
-    patches = config.reads_patches(branch)
-    return branch, config.view_of(branch), patches, patches and config.patch_layer(branch)
+def read_of(config: HcpMerConfig, branch: str) -> tuple[str, int | None]:
+    """What decides a branch's features beside backbone and images: its view, and which layer's
+    patches; None for none.
+    """
+    layer = config.patch_layer(branch) if config.reads_patches(branch) else None
+    return config.view_of(branch), layer

@@ -251,8 +251,8 @@ def _typed(key: str, value: Any, kind: str) -> Any:
     if isinstance(value, dict) and "| dict" in kind:
         return value  # one for each branch: the model's config knows what is allowed
     kind = kind.split(" | ")[0]
-    if key == "fold_group" and value != "auto":
-        kind = "int"
+    if key == "fold_group":
+        kind = "str" if value == "auto" else "int"
     if kind.startswith("float") and not isinstance(value, bool):
         try:
             return float(value)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hcp_mer.errors import UserError
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
 from hcp_mer.training.assembly import build_model
-from hcp_mer.training.features import encode_pairs
+from hcp_mer.training.features import encode_pairs, read_of
 from hcp_mer.training.fold_prompts import FoldModels, FoldPrompts
 from hcp_mer.training.folds import Fold, final_fold
 from hcp_mer.training.groups import forget, sets_of, table_of_folds
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas
     from accelerate import Accelerator
+    from torch import Tensor
 
 _OF_EMBEDDINGS = ["dataset", "subject", "clip_id", "label", "embedding", "seed"]
 
@@ -111,12 +112,6 @@ def with_prompts(run: LosoRun, prompts: FoldPrompts) -> LosoRun:
     return _rebuilt(run, prompts)
 
 
-def with_views(run: LosoRun, **views: str) -> LosoRun:
-    """The run in which a branch is given another branch's view: holistic="componential"."""
-    features = {branch: run.features[views.get(branch, branch)] for branch in run.features}
-    return replace(run, features=features, inputs=features)
-
-
 def with_backbone(run: LosoRun, model: HcpMerModel, destination: str) -> LosoRun:
     """The run on another frozen backbone: features are encoded anew.
 
@@ -144,8 +139,24 @@ class OneModel:
 
 
 def _rebuilt(run: LosoRun, prompts: FoldPrompts) -> LosoRun:
-    """With a model of its own; the features stay, since the backbone and the views do."""
+    """With a model of its own; features stay where the tower says the same of the same view."""
     groups = prompts.groups(final_fold(run.folds).train)
     model = build_model(run.recipe, groups).to(run.model.device)
     models = FoldModels(run.recipe, prompts, model)
-    return replace(run, prompts=prompts, model=model, models=models)
+    features = _shared_features(run, model)
+    return replace(
+        run, prompts=prompts, model=model, models=models, features=features, inputs=features
+    )
+
+
+def _shared_features(run: LosoRun, model: HcpMerModel) -> dict[str, Tensor]:
+    """branch → features for `model`, those of the run where there are such; else encoded."""
+    own = {read_of(run.model.config, branch): values for branch, values in run.features.items()}
+    pooled = {view: values for (view, _), values in own.items()}  # heads cut patches off
+    found = {}
+    for branch in run.features:
+        view, layer = read_of(model.config, branch)
+        found[branch] = pooled.get(view) if layer is None else own.get((view, layer))
+    if any(values is None for values in found.values()):
+        return encode_pairs(model, run.processor, run.pairs, run.labelled.rows, cache=None)
+    return found
