@@ -101,6 +101,9 @@ def backbone(args: Namespace) -> Measured:
 
     recipe = load_recipe(args.recipe)
     folders = args.backbone or [recipe.backbone_location()]
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise UserError(f"the backbone {folder!r} is no folder here.")
     sizes = {"num_subjects": args.subjects, "clips_per_subject": args.clips}
     given = {name: size for name, size in sizes.items() if size is not None}
     result = run_backbone(
