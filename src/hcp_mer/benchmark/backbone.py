@@ -52,7 +52,8 @@ def run_backbone(
     """Measure backbones on the open domains, or on the closed ones as well.
 
     Args:
-        recipe: how heads are trained; its backbone gives way to `backbones`, name → folder.
+        recipe: how heads are trained, with its first seed; its backbone gives way to `backbones`,
+            name → folder.
         closed: whether the domains that are kept for a last measurement are opened.
         domains_dir: where rendered domains are kept; None: nowhere.
         on_domain: told each domain's name before it is rendered.
@@ -92,7 +93,7 @@ def _tables(
     tables = {}
     for index, (backbone, folder) in enumerate(backbones.items()):
         model = {**recipe.model, "adapter_input": "patches"}
-        own = replace(recipe, backbone=str(folder), model=model)
+        own = replace(recipe, backbone=str(folder), model=model, seeds=recipe.seeds[:1])
         run = _opened(own, pairs, place / f"run-{index}")
         tables[backbone, ZERO_SHOT] = run_peer(make_peer("zero_shot"), run)
         for name, change in TRAINED.items():

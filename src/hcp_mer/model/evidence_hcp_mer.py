@@ -68,7 +68,8 @@ def action_unit_log_odds(cosines: Tensor, calibration: Mapping) -> Tensor:
 def class_evidence(log_odds: Tensor, sets: Sequence[Sequence[Sequence[int]]]) -> Tensor:
     """Log-likelihood of each class, but for a term that all share.
 
-    A set is as likely as the sum of its units' log-odds; a class, as the mean over its sets.
+    A set is as likely as the sum of its units' log-odds; a class, as its sets together. So every
+    set is taken for equally frequent, and a class of many sets for more frequent than one of few.
 
     Args:
         log_odds: (batch, len(MAIN_ACTION_UNITS)); sets: per class its sets of FACS numbers.
@@ -77,11 +78,9 @@ def class_evidence(log_odds: Tensor, sets: Sequence[Sequence[Sequence[int]]]) ->
     column = {number: index for index, number in enumerate(MAIN_ACTION_UNITS)}
     classes = []
     for of_class in sets:
-        rows = [
-            log_odds[:, [column[u] for u in units if u in column]].sum(-1) for units in of_class
-        ]
-        stacked = torch.stack(rows, dim=-1)
-        classes.append(stacked.logsumexp(-1) - torch.log(log_odds.new_tensor(len(of_class))))
+        known = {frozenset(column[u] for u in units if u in column) for units in of_class}
+        rows = [log_odds[:, sorted(units)].sum(-1) for units in sorted(known, key=sorted)]
+        classes.append(torch.stack(rows, dim=-1).logsumexp(-1))
     return torch.stack(classes, dim=-1)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from hcp_mer.data.synthetic.actions import ACTION_UNITS
 from hcp_mer.files import save_tensors
+from hcp_mer.pretraining.batch_dice import BatchDice
 from hcp_mer.pretraining.captions import (
     EMOTION_WORDS,
     covered_emotions,
@@ -26,7 +27,7 @@ from hcp_mer.pretraining.captions import (
     make_tokenizer,
     motion_caption,
 )
-from hcp_mer.pretraining.face_randomisation import randomised_faces
+from hcp_mer.pretraining.face_randomisation import cropped, randomised_faces
 from hcp_mer.pretraining.flow_renderer import (
     draw_action_units,
     mirror,
@@ -134,10 +135,11 @@ class Pretraining(nn.Module):
         rendered = render_flow(torch.from_numpy(drawn), generator, settings.image_size, disturbed)
         rows = rng.choice(len(samples), num_own, replace=False)
         own = torch.from_numpy(samples.flows[rows]).permute(0, 3, 1, 2).float()
-        own = F.interpolate(own, [settings.image_size] * 2, mode="bicubic", antialias=True)
-        flows = standardise(torch.cat([rendered, own.clamp(0, 255)]))
+        own = cropped(own, BatchDice(generator, num_own), settings.image_size)
+        flows = standardise(torch.cat([rendered, own]))
         flows = mirror(flows) if rng.random() < 0.5 else flows
-        flows = flows + 0.05 * torch.randn(flows.shape, generator=generator)
+        dice = BatchDice(generator, len(flows))
+        flows = flows * dice.log_uniform(0.7, 1.4, 3, 1, 1) + 0.05 * dice.normal(*flows.shape[1:])
         units = np.concatenate([drawn, samples.action_units[rows].astype(np.float32)])
         return flows, torch.from_numpy(units), np.concatenate([emotions, samples.emotions[rows]])
 

@@ -24,7 +24,7 @@ def randomised_faces(faces: Tensor, generator: torch.Generator, side: int) -> Te
     Returns: (n, 3, side, side) float32 levels from 0 to 1.
     """
     dice = BatchDice(generator, len(faces))
-    seen = dice.some(0.5, _cropped(faces, dice, side), lambda some, _: some.flip(-1))
+    seen = dice.some(0.5, cropped(faces, dice, side), lambda some, _: some.flip(-1))
     seen = dice.some(0.1, seen, _behind_glasses)
     seen = dice.some(0.5, seen, lambda some, _: some.mean(1, keepdim=True).expand_as(some))
     seen = dice.some(0.4, seen, lambda some, _: _blurred(some))
@@ -35,21 +35,20 @@ def randomised_faces(faces: Tensor, generator: torch.Generator, side: int) -> Te
     return (seen + _NOISE * dice.normal(*seen.shape[1:])).clamp(0, 1)
 
 
-def _cropped(faces: Tensor, dice: BatchDice, side: int) -> Tensor:
+def cropped(images: Tensor, dice: BatchDice, side: int) -> Tensor:
     """At side × side px: shifted, turned by up to 3.5°, 60 % of them cut closer by up to 35 %."""
     zoom = 1 - dice.uniform(0, 0.35) * dice.chance(0.6)
     turn = dice.uniform(-0.06, 0.06)
-    place = torch.empty(dice.count, 2, 3, device=faces.device)
+    place = torch.empty(dice.count, 2, 3, device=images.device)
     place[:, 0, 0] = place[:, 1, 1] = zoom * turn.cos()
     place[:, 0, 1], place[:, 1, 0] = -zoom * turn.sin(), zoom * turn.sin()
     # What is cut off closely may lie anywhere; the rest is as well aligned as eyes can be found.
     place[:, 0, 2] = dice.uniform(-0.2, 0.2) * (1 - zoom) + dice.uniform(-0.03, 0.03)
     place[:, 1, 2] = dice.uniform(-0.3, 0.3) * (1 - zoom) + dice.uniform(-0.03, 0.03)
     grid = F.affine_grid(place, [dice.count, 3, side, side], align_corners=False)
-    coarser = faces.shape[-1] > 1.5 * side
-    if coarser:  # else bilinear reading would skip pixels
-        faces = F.avg_pool2d(faces, round(faces.shape[-1] / side))
-    return F.grid_sample(faces, grid, padding_mode="reflection", align_corners=False)
+    if images.shape[-1] > 1.5 * side:  # bilinear reading would skip pixels
+        images = F.avg_pool2d(images, round(images.shape[-1] / side))
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
 def _behind_glasses(faces: Tensor, dice: BatchDice) -> Tensor:

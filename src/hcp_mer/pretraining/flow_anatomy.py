@@ -91,13 +91,15 @@ class _Framing(NamedTuple):
     share: float
 
 
-_ALIGNED = _Framing(1, 1, -0.17, 0.4)  # as our own alignment crops
+_ALIGNED = _Framing(1, 1, -0.17, 0.35)  # as our own alignment crops
 _FRAMINGS = (
     _ALIGNED,
-    _Framing(2.05, 1.25, -0.48, 0.35),  # tight: the brows near the upper edge
-    _Framing(1.45, 1.15, -0.32, 0.17),
-    _Framing(0.8, 0.8, -0.12, 0.08),  # loose: a good deal of background
+    _Framing(2.05, 1.25, -0.48, 0.2),  # tight: the brows near the upper edge
+    _Framing(1.45, 1.15, -0.32, 0.1),
+    _Framing(0.8, 0.8, -0.12, 0.05),  # loose: a good deal of background
 )
+# The rest is cropped by no habit at all: x_scale, y_scale over x_scale, and eyes_y, from and to.
+_ANY_FRAMING = ((0.8, 0.65, -0.65), (2.1, 1.05, -0.1))
 
 
 @dataclass(frozen=True)
@@ -160,10 +162,13 @@ def draw_faces(dice: BatchDice, varied: bool = True) -> Faces:
     """Faces and crops at random; with varied=False all upright in our own alignment's crop."""
     landmarks = _draw_landmarks(dice)
     shares = torch.tensor([framing.share for framing in _FRAMINGS], device=dice.device)
-    kind = torch.bucketize(dice.uniform(0, 1), shares.cumsum(0)[:-1])
+    kind = torch.bucketize(dice.uniform(0, 1), shares.cumsum(0))  # the last: any framing
     if not varied:
         kind = torch.zeros_like(kind)
-    framings = torch.tensor(_FRAMINGS, device=dice.device)[kind]  # (n, 4)
+    habits = torch.tensor(_FRAMINGS, device=dice.device)[:, :3]
+    framings = torch.where(
+        (kind == len(habits))[:, None], _any_framing(dice), habits[kind.clamp(max=len(habits) - 1)]
+    )
     freedom = float(varied)
     scale = framings[:, :2] * (1 + freedom * dice.uniform(-0.15, 0.15, 2))
     shift = 0.05 * freedom * dice.normal(2)
@@ -171,6 +176,13 @@ def draw_faces(dice: BatchDice, varied: bool = True) -> Faces:
     shift[:, 1] += framings[:, 2] - scale[:, 1] * _ALIGNED.eyes_y
     rotation_rad = freedom * torch.deg2rad(dice.uniform(-3, 3))
     return Faces(landmarks, scale, shift, rotation_rad, kind == 0)
+
+
+def _any_framing(dice: BatchDice) -> Tensor:
+    """(n, 3): x_scale, y_scale and eyes_y."""
+    low, high = (torch.tensor(end, device=dice.device) for end in _ANY_FRAMING)
+    x_scale, aspect, eyes_y = (low + (high - low) * dice.uniform(0, 1, 3)).unbind(-1)
+    return torch.stack([x_scale, aspect * x_scale, eyes_y], dim=-1)
 
 
 def _draw_landmarks(dice: BatchDice) -> Tensor:
