@@ -71,7 +71,7 @@ def test_a_unit_that_the_backbone_does_not_know_counts_nothing():
     cosines = torch.full((1, len(MAIN_ACTION_UNITS)), 0.8)
     log_odds = action_unit_log_odds(cosines, {"scale": 10.0, "offset": {6: -1.0, 12: 2.0}})
     # AU9 is a main unit without calibration, AU45, blink, is no main unit at all.
-    alone, with_others, nothing = class_evidence(log_odds, [[[6]], [[6, 9, 45]], [[9], [45]]])[0]
+    alone, with_others, nothing = class_evidence(log_odds, [[[6]], [[6, 9, 45]], [[9, 45]]])[0]
     assert alone.item() == pytest.approx(7)
     assert with_others == alone
     assert nothing == 0
