@@ -53,6 +53,7 @@ def run_loso(
 
     from hcp_mer.baselines.controls import train_controls
     from hcp_mer.baselines.flow_logistic_regression import FlowLogisticRegression
+    from hcp_mer.baselines.flow_svm import FlowSvm
     from hcp_mer.baselines.protocol import run_peer
     from hcp_mer.baselines.zero_shot import ZeroShot
     from hcp_mer.data.pairs import load_pairs
@@ -86,7 +87,7 @@ def run_loso(
         accelerator.end_training()
         if not accelerator.is_main_process:
             return None
-        for peer in (ZeroShot(), FlowLogisticRegression()):
+        for peer in (ZeroShot(), FlowLogisticRegression(), FlowSvm()):
             run_peer(peer, run)
         write_attention(run)
         train_final(run)

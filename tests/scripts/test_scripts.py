@@ -64,7 +64,7 @@ def test_from_corpus_to_checkpoint(run, tmp_path, tiny_recipe):
         assert row in printed
     metrics = json.loads((output / "metrics.json").read_text())
     assert set(metrics["metrics"]) == {"accuracy", "uf1", "uar"}
-    peers = {"chance", "flow_logistic_regression", "zero_shot"}
+    peers = {"chance", "flow_logistic_regression", "flow_svm", "zero_shot"}
     assert set(metrics["baselines"]) == peers | set(CONTROLS)
     assert metrics["selection"] == "last_step"
     assert metrics["num_subjects"] == 3

@@ -71,7 +71,7 @@ BACKBONES = {
             **{"projection_dim": 128, "text.vocab_size": 827},
             **{"vision.num_hidden_layers": 3, "vision.hidden_size": 128},
             **{"vision.intermediate_size": 384, "vision.num_attention_heads": 4},
-            **{"vision.patch_size": 12, "vision.image_size": 60},
+            **{"vision.patch_size": 4, "vision.image_size": 28},
             **{"text.num_hidden_layers": 2, "text.hidden_size": 128},
             **{"text.intermediate_size": 384, "text.num_attention_heads": 4},
             "text.max_position_embeddings": 48,
