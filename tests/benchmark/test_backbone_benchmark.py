@@ -85,7 +85,7 @@ def test_a_tiny_run_has_every_row_and_means_over_domains(domains, recipe, tiny_b
     assert (settings["subjects"], settings["clips_per_subject"]) == (3, 3)
     assert settings["closed"] is False
     header, cells = backbone_table(result)
-    assert header == ["UF1", "near", "far", "mean", "worst"]
+    assert header == ["UF1, by domain", "1", "2", "mean", "worst"]
     assert {len(row) for row in cells} == {5}
 
 
@@ -188,12 +188,13 @@ def test_a_star_marks_what_lies_wholly_on_one_side_of_zero():
         "settings": {"subjects": 20, "clips_per_subject": 10},
     }
     header, cells = backbone_table(result)
-    assert header == ["UF1", "d0", "d1", "d2", "mean", "worst"]
+    assert header == ["UF1, by domain", "1", "2", "3", "mean", "worst"]
     assert cells == [
         ["b patches", "0.500*", "0.600 ", "0.700*", "0.600", "0.500"],
         ["b pooled", "0.500 ", "0.600 ", "0.700 ", "0.600", "0.500"],
         ["SVM on flow", "0.500 ", "0.600 ", "0.700 ", "0.600", "0.500"],
     ]
+    assert "1 d0, 2 d1, 3 d2" in backbone_summary(result)
     assert "20 subjects with 10 clips" in backbone_summary(result)
 
 

@@ -82,9 +82,12 @@ def branches_summary(result: dict[str, Any]) -> str:
 
 
 def backbone_table(result: dict[str, Any]) -> Cells:
-    """Header and rows of `run_backbone`'s result; * where a row differs from the SVM's."""
-    domains = list(result["rows"][0]["domains"])
-    header = ["UF1", *domains, "mean", "worst"]
+    """Header and rows of `run_backbone`'s result; * where a row differs from the SVM's.
+
+    Domains are numbered as `backbone_summary` names them.
+    """
+    numbers = [str(number + 1) for number in range(len(result["rows"][0]["domains"]))]
+    header = ["UF1, by domain", *numbers, "mean", "worst"]
     rows = []
     for row in result["rows"]:
         label = " ".join(filter(None, (row["backbone"], row["name"])))
@@ -102,10 +105,12 @@ def _beyond_noise(difference: dict[str, Any] | None) -> str:
 def backbone_summary(result: dict[str, Any]) -> str:
     """What the figures of `backbone_table` are."""
     of = result["settings"]
+    domains = enumerate(result["rows"][0]["domains"], start=1)
+    names = ", ".join(f"{number} {name}" for number, name in domains)
     return (
-        f"pooled UF1 of {of['subjects']} subjects with {of['clips_per_subject']} clips, each left "
-        "out once. *: the paired 95 % interval, over subjects, of the difference from the SVM "
-        "excludes zero. Drawn faces, not people"
+        f"{names}\npooled UF1 of {of['subjects']} subjects with {of['clips_per_subject']} clips, "
+        "each left out once. *: the paired 95 % interval, over subjects, of the difference from the "
+        "SVM excludes zero. Drawn faces, not people"
     )
 
 

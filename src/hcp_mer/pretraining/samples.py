@@ -33,7 +33,7 @@ class PretrainingSettings:
     num_validation_identities: int = 60
     image_size: int = 28
     patch_size: int = 4
-    num_steps: int = 2400
+    num_steps: int = 1500
     flows_per_batch: int = 96
     faces_per_batch: int = 32
     own_share: float = 0.15  # of the flows: measured on rendered faces by our own pipeline
