@@ -109,8 +109,8 @@ def backbone_summary(result: dict[str, Any]) -> str:
     names = ", ".join(f"{number} {name}" for number, name in domains)
     return (
         f"{names}\npooled UF1 of {of['subjects']} subjects with {of['clips_per_subject']} clips, "
-        "each left out once. *: the paired 95 % interval, over subjects, of the difference from the "
-        "SVM excludes zero. Drawn faces, not people"
+        "each left out once. *: the paired 95 % interval, over subjects, of the difference from "
+        "the SVM excludes zero. Drawn faces, not people"
     )
 
 
