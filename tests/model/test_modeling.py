@@ -287,3 +287,8 @@ def test_a_checkpoint_of_ours_is_no_backbone(make_model, groups, tmp_path):
     make_model().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="is a hcp_mer, not a CLIP"):
         HcpMerModel.from_backbone(str(tmp_path), groups)
+
+
+def test_a_single_class_is_no_choice(make_model, groups):
+    with pytest.raises(ValueError, match="must name two or more classes"):
+        make_model(groups[:1])

@@ -103,7 +103,7 @@ def reading_patches(make_model):
     return model.eval()
 
 
-def test_where_patches_are_read_it_is_token_times_gradient(reading_patches):
+def test_where_patches_are_read_it_is_difference_from_nothing_times_gradient(reading_patches):
     """The same by another way: CLIP's own layers, the adapter and the logit written out."""
     model = reading_patches
     images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -111,14 +111,17 @@ def test_where_patches_are_read_it_is_token_times_gradient(reading_patches):
     ours = attribute_patches(model, images, "holistic", classes)
 
     with torch.no_grad():
-        vision = model.clip.vision_model(pixel_values=images, output_hidden_states=True)
-        pooled = model.clip.visual_projection(vision.pooler_output)
-        states = vision.hidden_states[1][:, 1:]
-        tokens = (states - states.mean(-1, keepdim=True)) / states.std(
-            -1, keepdim=True, unbiased=False
+        nothing = torch.zeros_like(images[:1])
+        vision = model.clip.vision_model(
+            pixel_values=torch.cat([images, nothing]), output_hidden_states=True
         )
+        pooled = model.clip.visual_projection(vision.pooler_output)[:3]
+        states = vision.hidden_states[1][:, 1:]
+        tokens, empty = (
+            (states - states.mean(-1, keepdim=True)) / states.std(-1, keepdim=True, unbiased=False)
+        ).split([3, 1])
         texts = model.encode_prompts()[:3]
-    tokens.requires_grad_()
+    tokens = tokens.clone().requires_grad_()
     (layer,) = model.head.adapters["holistic"].layers
     hidden = torch.nn.functional.batch_norm(
         tokens.reshape(3, -1) @ layer.down.weight.T,
@@ -127,7 +130,7 @@ def test_where_patches_are_read_it_is_token_times_gradient(reading_patches):
     adapted = pooled + hidden.relu() @ layer.up.weight.T + layer.up.bias
     cosines = torch.cosine_similarity(adapted[:, None], texts[None], dim=-1)
     (model.config.similarity_scale * cosines)[torch.arange(3), classes].sum().backward()
-    owed = (tokens * tokens.grad).sum(-1).detach().reshape(3, 2, 2)
+    owed = ((tokens - empty) * tokens.grad).sum(-1).detach().reshape(3, 2, 2)
     torch.testing.assert_close(ours, owed.clamp_min(0), atol=1e-4, rtol=1e-3)
     assert (owed < -1e-3).any()
     assert (owed > 1e-3).any()
@@ -211,3 +214,9 @@ def test_what_cannot_be_explained_is_named(make_model):
         attribute_patches(one_branch, images, "holistic", torch.tensor([0, 0]))
     with pytest.raises(ValueError, match=r"each of the 2 clips, got shape \(1,\)"):
         attribute_patches(one_branch, images, "componential", torch.tensor([0]))
+
+
+def test_an_empty_view_owes_nothing_to_any_patch(reading_patches):
+    nothing = torch.zeros(1, 3, 32, 32)
+    maps = attribute_patches(reading_patches, nothing, "componential", torch.tensor([1]))
+    assert maps.abs().max() < 1e-5

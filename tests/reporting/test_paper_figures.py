@@ -114,6 +114,14 @@ def test_attributions_are_drawn_where_they_lie_and_their_spread_is_written():
     assert not apex.get_xlabel() + flow.get_xlabel()
 
 
+def test_a_holistic_branch_that_saw_the_flow_is_drawn_on_the_flow():
+    row = attention_row(holistic_view="flow")
+    figure = figures.attention_figure([row])
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles.count("optical flow") == 2
+    assert "magnified apex" not in titles
+
+
 def test_a_branch_that_is_off_has_no_panels_and_an_empty_map_no_outline():
     figure = figures.attention_figure([attention_row(holistic=None, componential=np.zeros((3, 3)))])
     flow, componential, _ = figure.axes

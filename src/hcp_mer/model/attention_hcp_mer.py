@@ -3,10 +3,11 @@
 Where the adapter reads the pooled feature, relevance by gradient-weighted attention rollout
 (Chefer, Gur and Wolf, "Generic Attention-model Explainability for Interpreting Bi-Modal and
 Encoder-Decoder Transformers", ICCV 2021, Eq. 5–6): an attention counts as far as more of it would
-raise the answer. Where it reads patch tokens, each token times the answer's gradient, as far as it
-speaks for the answer (Ancona et al., "Towards better understanding of gradient-based attribution
-methods for deep neural networks", ICLR 2018). Both explain the model, not the face, and say nothing
-of what would happen if a patch were covered.
+raise the answer. Where it reads patch tokens, how far each token differs from that of an empty view
+(zeros: no flow, mean grey), times the answer's gradient, as far as this speaks for the answer
+(Ancona et al., "Towards better understanding of gradient-based attribution methods for deep neural
+networks", ICLR 2018). Both explain the model, not the face, and say nothing of what would happen if
+a patch were covered.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ def attribute_patches(
         answer = logits.gather(1, chosen).sum()
         if model.config.reads_patches(branch):
             size = model.config.clip_config.projection_dim
-            by_token = (own * torch.autograd.grad(answer, own)[0])[:, size:]
+            with torch.no_grad():
+                nothing = model.encode_view(branch, torch.zeros_like(pixels[:1]))
+            by_token = ((own - nothing) * torch.autograd.grad(answer, own)[0])[:, size:]
             by_patch = by_token.unflatten(1, (model.config.num_patches, -1)).sum(-1)
             patches = by_patch.detach().float().clamp_min(0)
         else:

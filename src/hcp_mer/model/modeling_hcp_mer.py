@@ -85,8 +85,12 @@ class HcpMerModel(PreTrainedModel):
             options: further fields of HcpMerConfig.
         Raises:
             OSError: the backbone is neither on disk nor reachable.
-            ValueError: malformed groups or options.
+            ValueError: malformed groups or options, a single class.
         """
+        if len(prompt_groups) < 2:
+            raise ValueError(
+                f"prompt_groups must name two or more classes to choose from; got {prompt_groups}."
+            )
         if isinstance(backbone, CLIPModel):
             clip, name, local = backbone, None, True
         else:

@@ -38,8 +38,9 @@ def attention_rows(run_folder: Path, pairs: Any, classes: Sequence[str]) -> list
     if not (run_folder / ATTENTION).is_file():
         return []
     try:
-        attention = pd.read_parquet(run_folder / ATTENTION, columns=[*_CLIP, "label", *_BRANCHES])
-    except (ValueError, OSError) as error:
+        attention = pd.read_parquet(run_folder / ATTENTION)
+        attention[[*_CLIP, "label", *_BRANCHES]]
+    except (ValueError, OSError, KeyError) as error:
         raise UserError(
             f"{run_folder / ATTENTION} is damaged ({error}): delete it and run "
             f"scripts/write_attention.py --run {run_folder} again"
@@ -56,6 +57,9 @@ def attention_rows(run_folder: Path, pairs: Any, classes: Sequence[str]) -> list
                 for view in ("magnified", "flow")
             },
             **{branch: _mean(own[branch]) for branch in _BRANCHES},
+            "holistic_view": own["holistic_view"].iloc[0]
+            if "holistic_view" in own
+            else "magnified",
         }
         for label in classes
         if len(own := attention[attention["label"] == label])

@@ -27,7 +27,8 @@ def write_attention(run: LosoRun) -> Path:
 
     Writes attention.parquet: dataset, subject, clip_id, label, and for each branch ("holistic",
     "componential"; None where it is off) a list of side · side numbers ≥ 0, row by row: what the
-    branch's logit of the predicted class owes to the tower's patches, see `attribute_patches`.
+    branch's logit of the predicted class owes to the tower's patches, see `attribute_patches`; and
+    holistic_view, which image the holistic branch saw.
     Folds are kept one by one: a run that was stopped goes on with the next.
 
     Args: run: a finished one, see `hcp_mer.training.reopen.reopen`.
@@ -46,7 +47,8 @@ def write_attention(run: LosoRun) -> Path:
                 bar.update(len(fold.test))
                 continue
             maps = _attribute_fold(run, fold, state, seed, bar)
-            table = pandas.DataFrame({**run.identities(fold), **maps})
+            seen = {"holistic_view": run.model.config.holistic_input}
+            table = pandas.DataFrame({**run.identities(fold), **maps, **seen})
             run.folder.save_table(table, str(place.relative_to(run.folder.root)))
     run.folder.collect(run.folds, Path(ATTENTION).stem, ATTENTION)
     return run.folder.root / ATTENTION

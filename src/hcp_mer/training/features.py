@@ -72,7 +72,9 @@ def _encode(
     show: bool = True,
 ) -> dict[str, Tensor]:
     parts: dict[str, list[Tensor]] = {branch: [] for branch in model.config.branches}
-    for batch in _pixel_batches(model, processor, pairs, rows, "frozen features", show):
+    numbers = sum(map(model.config.feature_size, parts))
+    what = f"frozen features, {4 * len(rows) * numbers / 1e6:.1f} MB"
+    for batch in _pixel_batches(model, processor, pairs, rows, what, show):
         for branch, pixels in batch.items():
             features = model.encode_view(branch, pixels.to(model.device))
             parts[branch].append(features.float().cpu())

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Which view a branch looks at.
-VIEW_OF = {"holistic": "magnified", "componential": "flow"}
+_BRANCHES = ("holistic", "componential")
 _TITLES = {"magnified": "magnified apex", "flow": "optical flow"}
 _HEAT = "OrRd"  # ever darker, so that a grey printer keeps the order
 _PANEL_INCHES = 1.75
@@ -32,11 +31,12 @@ def attention_figure(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) ->
     Args:
         rows: {"label", "num_clips", "magnified" and "flow": an example (H, W, 3) uint8,
             "holistic" and "componential": (side, side) ≥ 0 over all clips of the class, None for
-            a branch that is off}.
+            a branch that is off; "holistic_view": what the holistic branch saw, if not the
+            magnified apex}.
     Raises:
         UserError: no rows, or an attribution of another shape.
     """
-    branches = [name for name in VIEW_OF if any(row.get(name) is not None for row in rows)]
+    branches = [name for name in _BRANCHES if any(row.get(name) is not None for row in rows)]
     if not branches:
         raise UserError("there is no attribution to draw: give rows with holistic or componential")
     lifts = {
@@ -58,11 +58,12 @@ def attention_figure(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) ->
     for index, row in enumerate(rows):
         for name in branches:
             plain, overlay = next(panels), next(panels)
-            view = np.asarray(row[VIEW_OF[name]])
+            seen = row.get("holistic_view", "magnified") if name == "holistic" else "flow"
+            view = np.asarray(row[seen])
             _show(plain, view, theme)
             _overlay(overlay, view, lifts.get((index, name)), highest, theme)
             if index == 0:
-                plain.set_title(_TITLES[VIEW_OF[name]], color=theme.ink, size=9)
+                plain.set_title(_TITLES[seen], color=theme.ink, size=9)
                 overlay.set_title(f"{name} branch", color=theme.ink, size=9)
         first = places[index * columns]
         first.set_ylabel(f"{row['label']}\n{row['num_clips']} clips", size=9)
