@@ -205,6 +205,6 @@ def test_a_peer_learns_from_its_own_view_and_from_no_other(open_embedded, view, 
         table = run_peer(make(), run)
         right = (table["prediction"] == table["label"]).sum()
         if make.name in peers:
-            assert right >= 54, make.name
+            assert right >= 48, make.name
         else:
             assert right <= 32, make.name

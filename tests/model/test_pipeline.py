@@ -377,7 +377,9 @@ def test_a_checkpoint_is_a_pipeline_where_hcp_mer_is_not_installed(pipe, clips, 
     expected = pipe(clips, batch_size=2, explain=True)
     for there in answers:
         for one, other in zip(there, expected, strict=True):
-            assert scores_of(one["scores"]) == pytest.approx(scores_of(other["scores"]), abs=1e-6)
+            # These frames are noise: on some processors a pixel of their flow images is a level off
+            # from process to process, 1e-5 of a score.
+            assert scores_of(one["scores"]) == pytest.approx(scores_of(other["scores"]), abs=1e-4)
             assert [u["action_unit"] for u in one["action_units"]] == [
                 u["action_unit"] for u in other["action_units"]
             ]

@@ -30,6 +30,7 @@ def test_every_control_answers_the_runs_clips_and_learns_where_it_can(
     run, _ = run_loso(learnable, folder, epochs=15, batch_size=12, seeds=[3, 5])
     train_controls(run)
     own = pandas.read_parquet(folder / "predictions.parquet")
+    own = own[own["seed"] == 3].reset_index(drop=True)  # controls have the first seed alone
     assert list(CONTROLS) == NAMES
     for name in NAMES:
         table = pandas.read_parquet(folder / "baselines" / f"{name}.parquet")
@@ -103,3 +104,11 @@ def test_the_held_out_subject_does_not_reach_its_folds_control(
     variants.train_variant(CONTROLS[name], run, f"baselines/{name}.parquet")
     assert len(seen) == 3
     assert all(trained.name not in trained.subjects for trained in seen)
+
+
+def test_where_both_branches_see_the_flow_that_is_no_control(foreign, tmp_path, run_loso):
+    folder = tmp_path / "run"
+    run, _ = run_loso(foreign, folder, epochs=1, model={"holistic_input": "flow"})
+    train_controls(run)
+    assert not (folder / "baselines" / "flow_in_both.parquet").exists()
+    assert (folder / "baselines" / "linear_head.parquet").is_file()
