@@ -145,6 +145,7 @@ class Stack:
             self._trained().values(),
             lr=optimisation.learning_rate,
             weight_decay=optimisation.weight_decay,
+            fused=True,
         )
         counts = [fold.labels.bincount(minlength=model.config.num_classes) for fold in sets]
         self.alpha = torch.stack([balanced_alpha(count) for count in counts]).to(device)
