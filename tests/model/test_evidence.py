@@ -264,7 +264,8 @@ def test_the_pipeline_answers_in_the_callers_own_classes(pipe, clip_on_hand):
     assert {a["label"]: a["score"] for a in answer["scores"]} == pytest.approx(probabilities)
     assert answer["scores"][0]["score"] >= answer["scores"][1]["score"]
     odds = [unit["log_odds"] for unit in answer["action_units"]]
-    assert odds == sorted(output.action_unit_log_odds[0].tolist(), reverse=True)[:5]
+    known = output.action_unit_log_odds[0][[COLUMN[unit] for unit in KNOWN]]
+    assert odds == sorted(known.tolist(), reverse=True)
     assert len(pipe([clip_on_hand] * 3, candidate_groups=CANDIDATES, batch_size=2)) == 3
 
 
@@ -274,3 +275,9 @@ def test_the_pipelines_zero_shot_has_the_models_classes(pipe, clip_on_hand):
     assert {a["label"] for a in answer} < {"negative", "positive", "surprise"}
     with pytest.raises(ValueError, match="must name two or more classes"):
         pipe(clip_on_hand, candidate_groups={})
+
+
+def test_only_units_with_evidence_are_explained(pipe, clip_on_hand):
+    pipe.model.config.action_unit_calibration = {"scale": 20.0, "offset": {"1": -1.0, "12": 0.5}}
+    answer = pipe(clip_on_hand, zero_shot=True, explain=True)
+    assert {unit["action_unit"] for unit in answer["action_units"]} == {"AU1", "AU12"}

@@ -188,7 +188,7 @@ class MicroExpressionPipeline(Pipeline):
             return ranked["logits"]
         if zero_shot:
             odds = answers.get("log_odds")
-            units = None if odds is None else _nearest_action_units(odds[0], "log_odds")
+            units = None if odds is None else _nearest_action_units(_known(odds[0]), "log_odds")
             return {"scores": ranked["logits"], "action_units": units}
         gate = answers.get("gate_weights")
         cosines = answers.get("action_unit_cosines")
@@ -310,6 +310,11 @@ def _ranked(logits: Tensor, classes: Mapping[int, str], top_k: int | None) -> li
     return [{"label": classes[index], "score": scores[index].item()} for index in order]
 
 
+def _known(log_odds: Tensor) -> Tensor:
+    """Units without calibration, whose log-odds are exactly 0, behind all others."""
+    return log_odds.masked_fill(log_odds == 0, -torch.inf)
+
+
 def _nearest_action_units(values: Tensor, what: str = "similarity") -> list[dict]:
     """The units with the highest values; values: (len(MAIN_ACTION_UNITS),)."""
     nearest = values.topk(NEAREST_ACTION_UNITS)
@@ -317,6 +322,7 @@ def _nearest_action_units(values: Tensor, what: str = "similarity") -> list[dict
     return [
         {"action_unit": f"AU{number}", "name": action_unit_name(number), what: value}
         for number, value in zip(numbers, nearest.values.tolist())
+        if value > -torch.inf
     ]
 
 
