@@ -30,6 +30,7 @@ _HOME = {
     "write_corpus": "data.synthetic.corpus",
     "load_recipe": "training.recipe",
     "run_loso": "experiment",
+    "zero_shot_pipeline": "zero_shot",
     "load_fold": "training.checkpoint",
     "UserError": "errors",
 }

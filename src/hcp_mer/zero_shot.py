@@ -1,0 +1,31 @@
+"""Recognition with nothing trained, from a backbone and a file of prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hcp_mer.training.recipe import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from hcp_mer.model.pipeline_hcp_mer import MicroExpressionPipeline
+
+
+def zero_shot_pipeline(recipe: Recipe | str | Path) -> MicroExpressionPipeline:
+    """A pipeline that answers by `HcpMerModel.zero_shot`; it learns from no clip.
+
+    Args: recipe: of which the task, the prompts and the backbone count, a Recipe or its path. Sets
+        that would be counted on training clips are those under `otherwise`.
+    Raises:
+        UserError: an unusable recipe or backbone. ValueError: an action unit unknown to FACS.
+    """
+    from hcp_mer.model.pipeline_hcp_mer import MicroExpressionPipeline
+    from hcp_mer.training.assembly import build_model, build_processor
+    from hcp_mer.training.fold_prompts import without_counts
+
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    model = build_model(recipe, without_counts(recipe.prompt_groups()))
+    processor = build_processor(recipe, model, pair_settings={})
+    # Of pairs without settings nobody knows how they were made; frames go the default way.
+    processor.estimator, processor.magnifier = "lucas_kanade", "lagrangian"
+    return MicroExpressionPipeline(model, processor, zero_shot=True)
