@@ -19,13 +19,14 @@ def zero_shot_pipeline(recipe: Recipe | str | Path) -> MicroExpressionPipeline:
     Raises:
         UserError: an unusable recipe or backbone. ValueError: an action unit unknown to FACS.
     """
+    from hcp_mer.model.motion_hcp_mer import MotionSettings
     from hcp_mer.model.pipeline_hcp_mer import MicroExpressionPipeline
+    from hcp_mer.motion.pair import PairSettings
     from hcp_mer.training.assembly import build_model, build_processor
     from hcp_mer.training.fold_prompts import without_counts
 
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     model = build_model(recipe, without_counts(recipe.prompt_groups()))
-    processor = build_processor(recipe, model, pair_settings={})
-    # Of pairs without settings nobody knows how they were made; frames go the default way.
-    processor.estimator, processor.magnifier = "lucas_kanade", "lagrangian"
+    as_prepared = PairSettings(motion=MotionSettings(register=True))  # prepare_dataset.py's default
+    processor = build_processor(recipe, model, as_prepared.to_dict())
     return MicroExpressionPipeline(model, processor, zero_shot=True)

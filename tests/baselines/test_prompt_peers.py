@@ -194,6 +194,13 @@ def test_a_view_that_the_recipe_leaves_out_is_said(open_tiny, name, branch):
         run_peer(SHORT[name](), run)
 
 
+@pytest.mark.parametrize("name", ["coop", "clip_adapter"])
+def test_what_reads_the_apex_is_not_shown_the_flow_in_its_place(open_tiny, name):
+    run = open_tiny(model={"holistic_input": "flow"})
+    with pytest.raises(UserError, match=f"{name} reads the magnified apex, but .* sees the flow"):
+        run_peer(SHORT[name](), run)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("view", "peers"), [("magnified", ("coop", "clip_adapter")), ("flow", ("mer_clip",))]

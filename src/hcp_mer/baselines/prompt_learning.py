@@ -130,6 +130,11 @@ def row(weights: dict[str, Tensor], index: int) -> dict[str, Tensor]:
 
 def view_is_off(run: LosoRun, name: str, branch: str) -> str | None:
     """Why a peer cannot read a branch's frozen features on a run, or None."""
+    if branch == "holistic" and run.model.config.holistic_input == "flow":
+        return (
+            f"{name} reads the magnified apex, but the holistic branch of this run sees the flow: "
+            "set model.holistic_input=magnified."
+        )
     if branch in run.features:
         return None
     view = {"holistic": "magnified apex", "componential": "flow"}[branch]
