@@ -90,8 +90,17 @@ def run_loso(
         for peer in (ZeroShot(), FlowLogisticRegression(), FlowSvm()):
             run_peer(peer, run)
         write_attention(run)
-        train_final(run)
+        train_final(run, _calibration(folder.root))
         return publish(folder.root, run.pairs)
+
+
+def _calibration(run_folder: Path) -> dict[str, float]:
+    """What the pooled answers say of the final model's scores, as fields of its config."""
+    from hcp_mer.reporting.calibration import config_fields
+    from hcp_mer.reporting.scores import read_predictions, read_task
+
+    _, classes = read_task(run_folder)
+    return config_fields(read_predictions(run_folder / "predictions.parquet", classes), classes)
 
 
 def _listed(sources: Sources) -> list[str | Path]:

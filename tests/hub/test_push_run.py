@@ -85,7 +85,7 @@ def test_the_figures_that_travel_are_those_drawn_from_scores(finished):
     assert not with_faces & set(SCORE_FIGURES)
 
 
-def test_a_fold_differs_from_main_in_its_weights_and_card_alone(finished, tmp_path):
+def test_a_fold_differs_from_main_in_its_weights_card_and_calibration_alone(finished, tmp_path):
     run = open_finished_run(finished)
     stage_main(run, tmp_path / "main")
     stage_fold(run, folds_to_publish(run)[0], tmp_path / "fold", "user/demo")
@@ -97,7 +97,15 @@ def test_a_fold_differs_from_main_in_its_weights_and_card_alone(finished, tmp_pa
     assert set(fold) - set(main) == {"README.md"}
     shared = set(main) & set(fold)
     differing = {name for name in shared if main[name].read_bytes() != fold[name].read_bytes()}
-    assert differing == {"model.safetensors"}
+    assert differing == {"model.safetensors", "config.json"}
+    configs = [json.loads(files["config.json"].read_text()) for files in (main, fold)]
+    calibration = {"score_temperature", "unsure_below"}  # main's knows the held-out subject
+    of_main, of_fold = (
+        {name: value for name, value in config.items() if name not in calibration}
+        for config in configs
+    )
+    assert of_main == of_fold
+    assert HcpMerModel.from_pretrained(tmp_path / "fold").config.score_temperature == 1.0
 
 
 def folds_of(tmp_path, *people):
@@ -214,7 +222,8 @@ def test_a_pushed_run_answers_on_the_hub_as_it_did_here(
         logits = model(**inputs).logits
     assert np.abs(np.array(answers["main"]) - logits.numpy()).max() <= 1e-6
     best = max(answers["pipeline"], key=lambda answer: answer["score"])
-    assert best["score"] == pytest.approx(logits[0].softmax(-1).max().item(), abs=1e-6)
+    calibrated = (logits[0] / model.config.score_temperature).softmax(-1)
+    assert best["score"] == pytest.approx(calibrated.max().item(), abs=1e-6)
     assert best["label"] == model.config.id2label[logits[0].argmax().item()]
 
     table = pandas.read_parquet(finished / "predictions.parquet")

@@ -223,6 +223,19 @@ def test_pairs_made_elsewhere_are_not_described_as_ours():
     assert "`unknown`" not in text
 
 
+def test_calibration_is_told_in_a_line_only_where_the_checkpoint_has_it():
+    own = {"temperature": 1.83, "ece": {"raw": 0.21, "calibrated": 0.0644}}
+    given = metrics(calibration=own)
+    config = CONFIG | {"score_temperature": 1.8349, "unsure_below": 0.5}
+    line = (
+        "scores are calibrated with temperature 1.83: expected calibration error 0.064 on held-out "
+        "subjects, 0.210 without; below 0.5 the answer is to be taken as *unsure*."
+    )
+    assert line in card(metrics=given, config=config)
+    for older in (card(metrics=given), card(config=config)):
+        assert "calibrated" not in older
+
+
 def test_lora_is_mentioned_only_where_it_is():
     assert "LoRA of rank 8" in card(config=CONFIG | {"vision_lora": {"r": 8}})
     assert "LoRA" not in card(config=CONFIG | {"vision_lora": None})

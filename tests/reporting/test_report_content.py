@@ -140,7 +140,7 @@ def full_run(tmp_path_factory):
 
 FIGURES = {
     *("scores", "confusion_matrix", "per_subject_accuracy", "gates", "embeddings", "leak"),
-    *("learning_curves", "ablations", "cross_mapping", "bipartite"),
+    *("learning_curves", "ablations", "cross_mapping", "bipartite", "reliability"),
 }
 
 

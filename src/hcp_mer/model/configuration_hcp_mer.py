@@ -8,6 +8,7 @@ from .versions_hcp_mer import check_transformers
 check_transformers()
 
 import difflib
+import math
 
 from transformers import CLIPConfig, PreTrainedConfig
 from transformers.utils import logging
@@ -87,6 +88,10 @@ class HcpMerConfig(PreTrainedConfig):
         vision_lora: LoRA on the vision tower (not in the paper): {"r": rank, and what else of
             VISION_LORA_FIELDS}; None: the tower is frozen, as the paper has it. Set by
             `HcpMerModel.add_vision_lora`.
+        score_temperature: what the pipeline divides the logits by before they become scores (Guo et
+            al. 2017), fitted on the answers of held-out subjects; 1.0: not calibrated. The model's
+            logits, training and every answer stay as they are.
+        unsure_below: an answer whose score is lower is to be called unsure; 0.0: none is.
         checkpoint_format: of what is stored; a newer one than this code's is refused.
 
     Raises:
@@ -139,6 +144,8 @@ class HcpMerConfig(PreTrainedConfig):
     use_focal: bool = True
 
     vision_lora: dict | None = None
+    score_temperature: float = 1.0
+    unsure_below: float = 0.0
     checkpoint_format: int = CHECKPOINT_FORMAT
 
     def __post_init__(self, **kwargs):
@@ -229,6 +236,7 @@ class HcpMerConfig(PreTrainedConfig):
             scale = getattr(self, name)
             if scale is not None and not scale > 0:
                 raise ValueError(f"{name} must be positive; got {scale}.")
+        self._check_scores()
         self._check_adapter_reads()
         for name in ("adapter_reduction", "adapter_depth", "adapter_patch_hidden"):
             if getattr(self, name) < 1:
@@ -240,6 +248,16 @@ class HcpMerConfig(PreTrainedConfig):
             check_prompt_group(group)
         if self.vision_lora:
             check_vision_lora(self.vision_lora)
+
+    def _check_scores(self) -> None:
+        """Raise ValueError unless the temperature divides and the threshold can be reached."""
+        for name, fits, rule in (
+            ("score_temperature", lambda value: 0 < value < math.inf, "positive and finite"),
+            ("unsure_below", lambda value: 0 <= value < 1, "at least 0 and below 1"),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not fits(value):
+                raise ValueError(f"{name} must be a number, {rule}; got {value!r}.")
 
     def _check_adapter_reads(self) -> None:
         """Raise ValueError unless what adapters and branches read is there to be read."""

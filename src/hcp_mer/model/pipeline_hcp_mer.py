@@ -96,7 +96,9 @@ class MicroExpressionPipeline(Pipeline):
                 own classes for it, {"contempt": {"emotion": "contempt", "action_units": [12, 14]},
                 …}; batch_size and num_workers as in every Pipeline.
         Returns:
-            Per clip its classes, the likeliest first, [{"label": str, "score": float}, …]; with
+            Per clip its classes, the likeliest first, [{"label": str, "score": float}, …]; below
+            `config.unsure_below` the first is to be called unsure. Scores are calibrated by
+            `config.score_temperature`; those of one of two branches and of zero_shot are not. With
             explain {"scores": these, "gate": {"holistic": α, "componential": β} of Eq. 4,
             "holistic" and "componential": each branch's own classes, "action_units": the 5 nearest
             to the flow, [{"action_unit": "AU4", "name": "brow lowerer", "similarity": cosine}, …]},
@@ -179,10 +181,16 @@ class MicroExpressionPipeline(Pipeline):
         groups: Mapping[str, Mapping] | None = None,
     ) -> list[dict] | dict:
         """The answers to one clip, each (1, …), in words and plain numbers."""
-        classes = self.model.config.id2label if groups is None else dict(enumerate(groups))
+        config = self.model.config
+        classes = config.id2label if groups is None else dict(enumerate(groups))
+        names = ("logits", "holistic_logits", "componential_logits")
+        temperatures = dict.fromkeys(names, 1.0)
+        if not zero_shot:  # fitted on the answers of the trained model: fused ones, if it fuses
+            fitted_on = names[:1] if len(config.branches) > 1 else names
+            temperatures |= dict.fromkeys(fitted_on, config.score_temperature)
         ranked = {
-            name: _ranked(answers[name], classes, top_k) if name in answers else None
-            for name in ("logits", "holistic_logits", "componential_logits")
+            name: _ranked(answers[name], classes, top_k, temperature) if name in answers else None
+            for name, temperature in temperatures.items()
         }
         if not explain:
             return ranked["logits"]
@@ -303,10 +311,14 @@ def _views(clip: Mapping, config: HcpMerConfig) -> dict:
     return {view: clip[view] for view in needed}
 
 
-def _ranked(logits: Tensor, classes: Mapping[int, str], top_k: int | None) -> list[dict]:
+def _ranked(
+    logits: Tensor, classes: Mapping[int, str], top_k: int | None, temperature: float
+) -> list[dict]:
     """Classes by their scores; logits (1, classes)."""
-    scores = logits[0].float().softmax(-1)
-    order = scores.argsort(descending=True, stable=True)[:top_k].tolist()
+    logits = logits[0].float()
+    scores = (logits / temperature).softmax(-1)
+    # Not by their scores: a low temperature makes those of all but one exactly 0.
+    order = logits.argsort(descending=True, stable=True)[:top_k].tolist()
     return [{"label": classes[index], "score": scores[index].item()} for index in order]
 
 

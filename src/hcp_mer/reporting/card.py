@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcp_mer.files import read_json, write_whole
+from hcp_mer.reporting import calibration
 from hcp_mer.reporting.content import summary
 from hcp_mer.reporting.markdown import render
 from hcp_mer.reporting.scores import corpus_sizes
@@ -137,6 +138,7 @@ def render_model_card(
         backbone_id=_backbone_id(config),
         lora=config.get("vision_lora"),
         faces=faces_in_words(face),
+        calibration=calibration.of_checkpoint(config, metrics),
         version=version("hcp_mer"),
         usage=usage_lines(model, "magnified.png", "flow.png", revision),
         has_pipeline=bool(config.get("custom_pipelines")),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hcp_mer.reporting import table
+from hcp_mer.reporting import calibration, table
 from hcp_mer.reporting.ablations import ablation_rows, reading_rows
 from hcp_mer.reporting.controls import CONTROLS, outcome
 from hcp_mer.reporting.cross_mapping import in_words, read_cross_mapping, rows_of_sets
@@ -45,6 +45,7 @@ def read_content(run_folder: Path) -> dict[str, Any]:
         "findings": findings(metrics),
         "peers": [_against(metrics, name) for name in names if name not in CONTROLS],
         "controls": [_against(metrics, name) for name in names if name in CONTROLS],
+        "calibration": calibration.in_words(metrics),
         "leak": metrics.get("leak"),
         "ablations": ablation_rows(run_folder),
         "readings": reading_rows(run_folder),

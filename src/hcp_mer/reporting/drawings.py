@@ -69,6 +69,14 @@ _KINDS = {
         "Confusion matrix, rows true, columns predicted; precision and recall are in a table.",
         "Clips, and share of the true class; with several seeds their mean.",
     ),
+    "reliability": _Kind(
+        "reliability",
+        "Reliability diagrams as trained and calibrated: share of right answers by score, with the "
+        "number of answers in each bin.",
+        "Bars: right answers among those with such a score. Marks: their mean score. Where the two "
+        "meet, near the dashed line, a score is a probability. Numbers: held-out answers in the "
+        "bin; read nothing into a bin of few. Left of the dotted line the answer is unsure.",
+    ),
     "gates": _Kind(
         "gates",
         "Weights that the gate gives the two branches, by true class.",
@@ -143,6 +151,7 @@ def _has_data(name: str, run_folder: Path, content: Mapping[str, Any], pairs: An
     conditions = {
         "leak": bool(content["leak"]) and (run_folder / LEAKY_EPOCHS).is_file(),
         "ablations": bool(content["ablations"]),
+        "reliability": bool(metrics.get("calibration")),
         "gates": len(metrics.get("mean_gates") or {}) == 2,  # one branch has no gate
         "embeddings": (run_folder / "embeddings.parquet").is_file()
         and metrics["num_clips"] >= _FEWEST_EMBEDDINGS,

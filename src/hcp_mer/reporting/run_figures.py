@@ -124,6 +124,17 @@ def _scores(runs: Sequence[Path], theme: Theme, _: Any) -> Figure:
     return figures.scores_figure(systems, table.SCORE_TITLES, theme)
 
 
+def _reliability(runs: Sequence[Path], theme: Theme, _: Any) -> Figure:
+    (run,) = runs
+    calibration = read_metrics(run).get("calibration")
+    if not calibration:
+        raise UserError(
+            f"{run / 'metrics.json'} says nothing of calibration: score the run anew with "
+            "scripts/make_report.py (it needs the probabilities of two subjects or more)"
+        )
+    return figures.reliability_figure(calibration, theme)
+
+
 def _subjects(runs: Sequence[Path], theme: Theme, _: Any) -> Figure:
     return figures.subjects_figure(read_metrics(runs[0])["per_subject"], theme)
 
@@ -184,6 +195,7 @@ FIGURES: Mapping[str, Draw] = {
     "gates": _gates,
     "leak": _leak,
     "learning_curves": _learning_curves,
+    "reliability": _reliability,
     "scores": _scores,
     "subjects": _subjects,
     "tsne": _tsne,

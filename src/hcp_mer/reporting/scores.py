@@ -30,6 +30,7 @@ from hcp_mer.metrics.mer.scores import (
     uar,
     uf1,
 )
+from hcp_mer.reporting.calibration import calibrate
 from hcp_mer.reporting.leak import leak_scores, read_leaky_epochs
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def write_metrics(run_folder: str | Path) -> dict[str, Any]:
     metrics["left_out_by_protocol"] = recorded.get("dropped", {})
     metrics["label_counts"] = recorded.get("label_counts", [])
     metrics |= _protocol(recorded, metrics)
+    metrics["calibration"] = calibrate(predictions, classes)
     leaky = read_leaky_epochs(run_folder)
     if leaky is not None:
         metrics["leak"] = leak_scores(leaky, classes)

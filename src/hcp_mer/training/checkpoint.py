@@ -77,6 +77,7 @@ def load_fold(
     """The model that was trained without one subject: the one whose answers the LOSO table has.
 
     Its prompt groups are the fold's own, which differ from fold to fold where they were counted.
+    Its scores are not calibrated: the deployable model's temperature knows the held-out subject.
 
     Args:
         subject: the held-out subject; dataset: needed where two corpora have a subject of that
@@ -94,6 +95,7 @@ def load_fold(
     config = HcpMerConfig.from_pretrained(checkpoint)
     for name, own in read_json(file.with_name(PROMPTS), PROMPT_FIELDS).items():
         setattr(config, name, own)
+    config.score_temperature, config.unsure_below = 1.0, 0.0
     model = HcpMerModel.from_pretrained(checkpoint, config=config)
     try:
         apply_trained_part(model, load_file(file))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -14,12 +15,15 @@ from hcp_mer.training.checkpoint import apply_trained_part, save_checkpoint
 from hcp_mer.training.loso import LosoRun, train_one_set
 
 
-def train_final(run: LosoRun) -> Path:
+def train_final(run: LosoRun, calibration: Mapping[str, float] | None = None) -> Path:
     """Train once on every subject, with the run's first seed, and save `model/`.
 
     Its quality is what LOSO estimated: no subject is left to test it on. Where other corpora were
     tested on, it is the very model that was tested. A `model/` that is already there belongs to
     the same recipe and data (the folder was claimed), and is kept.
+
+    Args: calibration: what the folds' answers say of its scores, fields of its config.json
+        (`score_temperature`, `unsure_below`); None: they stay as trained.
     """
     folder = run.folder.root / "model"
     if folder.is_dir():
@@ -27,6 +31,7 @@ def train_final(run: LosoRun) -> Path:
     state = _final_state(run)
     model = copy.deepcopy(run.model)  # the run's own stays untrained
     apply_trained_part(model, state, run.recipe.vision_lora)
+    model.config.update(dict(calibration or {}))
     partial = folder.with_name("model.partial")
     shutil.rmtree(partial, ignore_errors=True)
     save_checkpoint(model, run.processor, partial)

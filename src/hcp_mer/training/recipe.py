@@ -27,6 +27,8 @@ _DERIVED = {
     "prompt_groups",
     "prompt_token_ids",
     "vision_lora",  # a key of the recipe itself: it decides how folds are trained
+    "score_temperature",  # the run's held-out answers say these two
+    "unsure_below",
     "checkpoint_format",
 }
 FROM_ANNOTATIONS = "from_annotations"

@@ -13,6 +13,7 @@ from hcp_mer.reporting.figures.embeddings import silhouette, tsne_figure
 from hcp_mer.reporting.figures.gates import gates_figure
 from hcp_mer.reporting.figures.leak import leak_figure
 from hcp_mer.reporting.figures.learning_curves import learning_curves_figure
+from hcp_mer.reporting.figures.reliability import reliability_figure
 from hcp_mer.reporting.figures.robustness import robustness_figure
 from hcp_mer.reporting.figures.scores import scores_figure
 from hcp_mer.reporting.figures.subjects import subjects_figure
@@ -44,6 +45,7 @@ __all__ = [
     "gates_figure",
     "leak_figure",
     "learning_curves_figure",
+    "reliability_figure",
     "render",
     "robustness_figure",
     "scores_figure",
