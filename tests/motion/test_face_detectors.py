@@ -171,3 +171,15 @@ def test_without_a_detector_frames_are_crops_already():
     face = Face(eyes=((300, 200), (400, 210)))
     found = find_alignment(FRAME, Path("f.jpg"), FaceSettings(), face)
     assert found == (None, "cropped already")
+
+
+def test_yunet_finds_all_faces_the_largest_first(yunet):
+    small = [*ROW]
+    small[2:4] = 40, 60
+    larger = [240, 30, 120, 150, 270, 70, 330, 74, *ROW[8:]]
+    upside_down = [*ROW[:4], 260, 144, 220, 140, *ROW[8:]]
+    yunet_of = lambda *rows: detector("yunet", yunet(rows or None).weights)  # noqa: E731
+    network = yunet_of(small, upside_down, larger)
+    faces = network.find_all(FRAME)
+    assert [face.eyes[0][0] for face in faces] == pytest.approx([270 * 5.1, 220 * 5.1])
+    assert faces[0] == network.find(FRAME)

@@ -32,6 +32,14 @@ class Window(NamedTuple):
         return np.column_stack([upright, 0.5 - upright @ (self.x, self.y)])
 
 
+class Sight(NamedTuple):
+    """A candidate that looks like a face: where, its rank, and the face if its eyes are in view."""
+
+    window: Window
+    rank: float
+    face: Face | None
+
+
 class Cascade:
     """scikit-image's frontal-face cascade of local binary patterns (Liao et al. 2007), on the CPU.
 
@@ -45,6 +53,7 @@ class Cascade:
     TILTS_DEG = (-30, -15, 0, 15, 30)
     STEP = 1.2  # from one window's size to the next
     CANDIDATES = 2
+    MOST_FACES, LEAST_SHARE = 5, 0.2  # of the most windows that a candidate has, see find_all
     LOOKS = 2  # the second is about the place that the first one found
     CLOSE_TILTS_DEG = (-24, -16, -8, 0, 8, 16, 24)
     CLOSE_SIDE_PX, CLOSE_MARGIN, CLOSE_STEP = 60, 2.2, 1.08
@@ -67,21 +76,42 @@ class Cascade:
 
     def find(self, frame: np.ndarray) -> Face | None:
         """The face of most and largest windows, its eyes located; None where there is none."""
-        grey = cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_RGB2GRAY)
-        best, best_rank = None, 0.0
-        for window in self._candidates(grey):
-            window, support = self._look_closer(grey, window)
-            upright = window.transform()
-            eyes, likeness = locate_eyes(align(grey, upright, PX_PER_BOX))
-            evidence = support * likeness
-            if evidence >= self.LEAST_EVIDENCE and evidence * window.side > best_rank:
-                best, best_rank = places_in_frame(eyes, upright), evidence * window.side
-        if best is None or not ((best >= 0) & (best <= grey.shape[::-1])).all():
-            return None
-        return Face(eyes=best)
+        grey = _grey(frame)
+        candidates = self._candidates(grey, self.CANDIDATES)
+        best = _best([self._look_at(grey, window) for window, _ in candidates])
+        return best and best.face
 
-    def _candidates(self, grey: np.ndarray) -> list[Window]:
-        """Where most windows say yes in the small frame, turned by several angles."""
+    def find_all(self, frame: np.ndarray) -> list[Face]:
+        """All faces: the one that `find` returns, then others elsewhere; up to five."""
+        grey = _grey(frame)
+        candidates = self._candidates(grey, self.MOST_FACES)
+        seen = [self._look_at(grey, window) for window, _ in candidates[: self.CANDIDATES]]
+        best = _best(seen)
+        if best is None or best.face is None:
+            return []
+        for window, windows in candidates[self.CANDIDATES :]:
+            if windows >= self.LEAST_SHARE * candidates[0][1]:
+                seen.append(self._look_at(grey, window))
+        apart = [best]
+        for sight in sorted((s for s in seen if s and s.face), key=lambda s: -s.rank):
+            if all(_are_apart(sight.window, other.window) for other in apart):
+                apart.append(sight)
+        return [sight.face for sight in apart]
+
+    def _look_at(self, grey: np.ndarray, window: Window) -> Sight | None:
+        """What a close look at a candidate shows, None where that is no face."""
+        window, support = self._look_closer(grey, window)
+        upright = window.transform()
+        eyes, likeness = locate_eyes(align(grey, upright, PX_PER_BOX))
+        if support * likeness < self.LEAST_EVIDENCE:
+            return None
+        places = places_in_frame(eyes, upright)
+        inside = ((places >= 0) & (places <= grey.shape[::-1])).all()
+        face = Face(eyes=places) if inside else None
+        return Sight(window, support * likeness * window.side, face)
+
+    def _candidates(self, grey: np.ndarray, most: int) -> list[tuple[Window, int]]:
+        """Where most windows say yes in the small frame, turned by several angles, and how many."""
         shrink = min(1.0, (self.FRAME_PX / grey.size) ** 0.5)
         size = tuple(max(1, round(side * shrink)) for side in reversed(grey.shape))
         small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
@@ -94,8 +124,8 @@ class Cascade:
             windows.append(np.column_stack([centres, squares[:, 2], tilts_deg]))
         clusters = _clusters(np.concatenate(windows))
         return [
-            Window(*(cluster.mean(axis=0) / (shrink, shrink, shrink, 1)))
-            for cluster in clusters[: self.CANDIDATES]
+            (Window(*(cluster.mean(axis=0) / (shrink, shrink, shrink, 1))), len(cluster))
+            for cluster in clusters[:most]
         ]
 
     def _look_closer(self, grey: np.ndarray, window: Window) -> tuple[Window, int]:
@@ -138,6 +168,21 @@ class Cascade:
             for box in found
         ]
         return np.array(sorted(squares), np.float64).reshape(-1, 3)
+
+
+def _grey(frame: np.ndarray) -> np.ndarray:
+    """A frame's levels from 0 to 1, float32 (H, W)."""
+    return cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_RGB2GRAY)
+
+
+def _best(sights: list[Sight | None]) -> Sight | None:
+    """The sight of the highest rank, the first of equals."""
+    return max((sight for sight in sights if sight), key=lambda sight: sight.rank, default=None)
+
+
+def _are_apart(one: Window, other: Window) -> bool:
+    """Whether two windows can be two people's: a mouth looks like a small face in a large one."""
+    return np.hypot(one.x - other.x, one.y - other.y) > 0.7 * max(one.side, other.side)
 
 
 def _turn(angle_deg: float) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Face detectors by name: a frame in, the place of its one face out.
 
-A new detector is a class with `find` that is made from the file of its weights, or from None.
+A new detector is a class with `find` and `find_all`, made from the file of its weights, or None.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ class Detector(Protocol):
         """The face in a frame, uint8 RGB (H, W, 3), the largest of several; None without one."""
         ...
 
+    def find_all(self, frame: np.ndarray) -> list[Face]:
+        """The face that `find` returns, then those of other people in the frame."""
+        ...
+
 
 class YuNet:
     """OpenCV's FaceDetectorYN (Wu et al. 2023), with the user's own copy of its network."""
@@ -55,6 +59,15 @@ class YuNet:
 
     def find(self, frame: np.ndarray) -> Face | None:
         """See Detector. Raises UserError where the network is not YuNet's."""
+        return next(iter(self._largest_first(frame)), None)
+
+    def find_all(self, frame: np.ndarray) -> list[Face]:
+        """See Detector. Raises UserError where the network is not YuNet's."""
+        faces = self._largest_first(frame)
+        return [face for face in faces if face] if faces and faces[0] else []
+
+    def _largest_first(self, frame: np.ndarray) -> list[Face | None]:
+        """Everyone's face, None where its eyes are beyond the frame or upside down."""
         height, width = frame.shape[:2]
         shrink = min(1.0, self.LONGEST_SIDE_PX / max(height, width))
         size = tuple(max(1, round(shrink * side)) for side in (width, height))
@@ -64,14 +77,14 @@ class YuNet:
             _, rows = self._network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
         except cv2.error:
             raise UserError(f"the file given to 'yunet' is not {YUNET_FILE}.") from None
-        if rows is None or len(rows) == 0:
-            return None
-        # A row: x, y, width, height, then five places of which the person's right eye comes first,
-        # which is the one at the left of the image, and then the left eye.
-        largest = max(rows, key=lambda row: row[2] * row[3])
-        eyes = largest[4:8].reshape(2, 2) * (width / size[0], height / size[1])
-        inside = ((eyes >= 0) & (eyes <= (width, height))).all()
-        return Face(eyes=eyes) if inside and eyes[0, 0] < eyes[1, 0] else None
+        faces = []
+        for row in sorted([] if rows is None else rows, key=lambda row: -row[2] * row[3]):
+            # A row: x, y, width, height, then five places of which the person's right eye comes
+            # first, which is the one at the left of the image, and then the left eye.
+            eyes = row[4:8].reshape(2, 2) * (width / size[0], height / size[1])
+            inside = ((eyes >= 0) & (eyes <= (width, height))).all()
+            faces.append(Face(eyes=eyes) if inside and eyes[0, 0] < eyes[1, 0] else None)
+        return faces
 
 
 DETECTORS: Mapping[str, Callable[[str | None], Detector]] = {"cascade": Cascade, "yunet": YuNet}

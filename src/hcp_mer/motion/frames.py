@@ -129,10 +129,7 @@ class FrameSequence:
         Raises FrameError for a number that is not there and for files without such a header.
         """
         with _opened(self.path(number)) as image:
-            # Pillow would decode a whole PNG to see whether EXIF follows its pixels.
-            has_exif = image.format != "PNG" or "exif" in image.info
-            lies = has_exif and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-            return (image.height, image.width) if lies else image.size
+            return shown_extent_px(image)
 
     def read(self, number: int) -> np.ndarray:
         """Decode one frame: RGB uint8 (H, W, 3); a grey image gives three equal channels.
@@ -157,15 +154,31 @@ def read_frame(path: Path) -> np.ndarray:
     has more than 8 bits a channel.
     """
     with _opened(path) as image:
-        if image.mode.startswith(("I", "F")):
-            raise FrameError(f"{path} has pixels of mode {image.mode}. Give 8-bit frames.")
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+        return rgb_frame(image, str(path))
+
+
+def rgb_frame(image: Image.Image, called: str) -> np.ndarray:
+    """A picture as RGB uint8 (H, W, 3), turned as its EXIF asks for.
+
+    Args: what messages call it. Raises FrameError for more than 8 bits a channel.
+    """
+    if image.mode.startswith(("I", "F")):
+        raise FrameError(f"{called} has pixels of mode {image.mode}. Give 8-bit frames.")
+    return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def shown_extent_px(image: Image.Image) -> tuple[int, int]:
+    """Width and height of a picture as `rgb_frame` gives it; its pixels are not decoded."""
+    # Pillow would decode a whole PNG to see whether EXIF follows its pixels.
+    has_exif = image.format != "PNG" or "exif" in image.info
+    lies = has_exif and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    return (image.height, image.width) if lies else image.size
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """An image file for reading; whatever is wrong with it becomes a FrameError."""
-    again = "Copy it again from the corpus."
+    again = "Copy it again."
     try:
         if path.stat().st_size == 0:
             raise FrameError(f"{path} is empty (0 bytes). {again}")

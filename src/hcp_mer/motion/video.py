@@ -44,7 +44,7 @@ class VideoSequence:
         Raises FrameError for a file that is missing, empty or no video.
         """
         object.__setattr__(self, "file", Path(path))
-        with _video(self.file) as capture:
+        with opened_video(self.file) as capture:
             count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
             if up_to is None or up_to >= count:
                 count = 0
@@ -77,7 +77,7 @@ class VideoSequence:
 
         Raises FrameError for a number that is not there and for a file that is no video.
         """
-        with _video(self.path(number)) as capture:
+        with opened_video(self.path(number)) as capture:
             sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
             width, height = (int(capture.get(side)) for side in sides)
             return width, height
@@ -132,8 +132,14 @@ class _Decoder:
         return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
 
+def printable(path: Path | str) -> str:
+    """A path with `?` for every byte that is no UTF-8 text, which cannot be printed."""
+    return str(path).encode("utf-8", "replace").decode()
+
+
 @contextmanager
-def _video(file: Path) -> Iterator[cv2.VideoCapture]:
+def opened_video(file: Path) -> Iterator[cv2.VideoCapture]:
+    """A video at its first frame, released at the end. Raises FrameError where there is none."""
     capture = _open(file)
     try:
         yield capture
@@ -143,6 +149,10 @@ def _video(file: Path) -> Iterator[cv2.VideoCapture]:
 
 def _open(file: Path) -> cv2.VideoCapture:
     """A video at its first frame. Raises FrameError where there is none."""
+    if printable(file.absolute()) != str(file.absolute()):  # OpenCV would end the whole process
+        raise FrameError(
+            f"{printable(file)} has a name or a folder that is no UTF-8 text. Rename it."
+        )
     if not file.is_file():
         raise FrameError(f"{file} does not exist or is no file. Check the path.")
     if file.stat().st_size == 0:
@@ -158,5 +168,6 @@ def _open(file: Path) -> cv2.VideoCapture:
     finally:
         cv2.utils.logging.setLogLevel(level)
     if not capture.isOpened():
-        raise FrameError(f"{file} is no video that OpenCV can read. {_AGAIN}")
+        what = "no video that OpenCV can read: damaged, of an unknown kind, or sound alone"
+        raise FrameError(f"{file} is {what}. {_AGAIN}")
     return capture
