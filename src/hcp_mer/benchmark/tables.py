@@ -87,13 +87,20 @@ def backbone_table(result: dict[str, Any]) -> Cells:
     Domains are numbered as `backbone_summary` names them.
     """
     numbers = [str(number + 1) for number in range(len(result["rows"][0]["domains"]))]
-    header = ["UF1, by domain", *numbers, "mean", "worst"]
+    header = ["UF1, by domain", *numbers, "mean", "worst", "mean − SVM's"]
     rows = []
     for row in result["rows"]:
         label = " ".join(filter(None, (row["backbone"], row["name"])))
         cells = [f"{d['uf1']:.3f}{_beyond_noise(d['minus_svm'])}" for d in row["domains"].values()]
         rows.append([label, *cells, f"{row['mean']:.3f}", f"{row['worst']:.3f}"])
+        rows[-1].append(_signed(row["minus_svm"]))
     return header, rows
+
+
+def _signed(difference: dict[str, Any] | None) -> str:
+    if difference is None:
+        return ""
+    return f"{difference['uf1']:+.3f} {_bounds(difference['interval'], '+.3f')}"
 
 
 def _beyond_noise(difference: dict[str, Any] | None) -> str:
