@@ -87,20 +87,17 @@ def backbone_table(result: dict[str, Any]) -> Cells:
     Domains are numbered as `backbone_summary` names them.
     """
     numbers = [str(number + 1) for number in range(len(result["rows"][0]["domains"]))]
-    header = ["UF1, by domain", *numbers, "mean", "worst", "mean − SVM's"]
+    header = ["UF1, by domain", *numbers, "mean", "worst"]
     rows = []
     for row in result["rows"]:
-        label = " ".join(filter(None, (row["backbone"], row["name"])))
+        label = _label(row)
         cells = [f"{d['uf1']:.3f}{_beyond_noise(d['minus_svm'])}" for d in row["domains"].values()]
         rows.append([label, *cells, f"{row['mean']:.3f}", f"{row['worst']:.3f}"])
-        rows[-1].append(_signed(row["minus_svm"]))
     return header, rows
 
 
-def _signed(difference: dict[str, Any] | None) -> str:
-    if difference is None:
-        return ""
-    return f"{difference['uf1']:+.3f} {_bounds(difference['interval'], '+.3f')}"
+def _label(row: dict[str, Any]) -> str:
+    return " ".join(filter(None, (row["backbone"], row["name"])))
 
 
 def _beyond_noise(difference: dict[str, Any] | None) -> str:
@@ -114,8 +111,13 @@ def backbone_summary(result: dict[str, Any]) -> str:
     of = result["settings"]
     domains = enumerate(result["rows"][0]["domains"], start=1)
     names = ", ".join(f"{number} {name}" for number, name in domains)
+    differences = "; ".join(
+        f"{_label(row)} {row['minus_svm']['uf1']:+.3f} {_bounds(row['minus_svm']['interval'], '+.3f')}"
+        for row in result["rows"]
+        if row["minus_svm"]
+    )
     return (
-        f"{names}\npooled UF1 of {of['subjects']} subjects with {of['clips_per_subject']} clips, "
+        f"{names}\nmean over domains less the SVM's: {differences}\npooled UF1 of {of['subjects']} subjects with {of['clips_per_subject']} clips, "
         "each left out once. *: the paired 95 % interval, over subjects, of the difference from "
         "the SVM excludes zero. Drawn faces, not people"
     )
