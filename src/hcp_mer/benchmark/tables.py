@@ -111,15 +111,15 @@ def backbone_summary(result: dict[str, Any]) -> str:
     of = result["settings"]
     domains = enumerate(result["rows"][0]["domains"], start=1)
     names = ", ".join(f"{number} {name}" for number, name in domains)
-    differences = "; ".join(
-        f"{_label(row)} {row['minus_svm']['uf1']:+.3f} {_bounds(row['minus_svm']['interval'], '+.3f')}"
-        for row in result["rows"]
-        if row["minus_svm"]
+    means = [(_label(row), row["minus_svm"]) for row in result["rows"] if row["minus_svm"]]
+    less_svm = "; ".join(
+        f"{label} {mean['uf1']:+.3f} {_bounds(mean['interval'], '+.3f')}" for label, mean in means
     )
     return (
-        f"{names}\nmean over domains less the SVM's: {differences}\npooled UF1 of {of['subjects']} subjects with {of['clips_per_subject']} clips, "
-        "each left out once. *: the paired 95 % interval, over subjects, of the difference from "
-        "the SVM excludes zero. Drawn faces, not people"
+        f"{names}\nmean over domains less the SVM's: {less_svm}\npooled UF1 of {of['subjects']} "
+        f"subjects with {of['clips_per_subject']} clips, each left out once. *: the paired 95 % "
+        "interval, over subjects, of the difference from the SVM excludes zero. Drawn faces, not "
+        "people"
     )
 
 
