@@ -128,6 +128,9 @@ def _bounds(interval: list[float], form: str) -> str:
     return f"[{low:{form}}, {high:{form}}]"
 
 
+_LOG_WIDTH = 200
+
+
 def show_table(header: list[str], rows: list[list[str]]) -> None:
     """Print a table; the first column is text, the others are numbers."""
     try:
@@ -145,7 +148,10 @@ def show_table(header: list[str], rows: list[list[str]]) -> None:
         table.add_column(name, justify="right" if index else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = _LOG_WIDTH  # rich takes 80 columns for granted and cuts cells off
+    console.print(table)
 
 
 def milliseconds(times: dict[str, dict[str, float]]) -> list[str]:
