@@ -87,6 +87,11 @@ def test_a_tiny_run_has_every_row_and_means_over_domains(domains, recipe, tiny_b
     header, cells = backbone_table(result)
     assert header == ["UF1, by domain", "1", "2", "mean", "worst"]
     assert {len(row) for row in cells} == {5}
+    svm = rows[None, "SVM on flow"]
+    assert svm["minus_svm"] is None
+    for row in result["rows"]:
+        if row is not svm:
+            assert row["minus_svm"]["uf1"] == pytest.approx(row["mean"] - svm["mean"])
 
 
 def only_names(monkeypatch):
@@ -150,6 +155,20 @@ def test_scores_and_differences_by_hand():
     assert found["domains"]["b"]["minus_svm"] is None  # it is the SVM's own table
     assert found["mean"] == pytest.approx((uf1 + 1) / 2)
     assert found["worst"] == pytest.approx(uf1)
+    assert found["minus_svm"]["uf1"] == pytest.approx((uf1 + 1) / 2 - 1)
+
+
+def test_the_interval_of_the_mean_draws_subjects_of_all_domains():
+    """In one domain one subject of two is wrong throughout: how often it is drawn decides."""
+    perfect, half = answers([3, 3]), answers([3, 0])
+    alone = benchmark._scored({"a": half}, {"a": perfect}, CLASSES)
+    assert alone["minus_svm"] == alone["domains"]["a"]["minus_svm"]
+    three = benchmark._scored(dict.fromkeys("abc", half), dict.fromkeys("abc", perfect), CLASSES)
+    assert three["minus_svm"]["uf1"] == pytest.approx(-0.5)
+    low, high = alone["minus_svm"]["interval"]
+    assert (low, high) == (-1, 0)
+    narrower_low, narrower_high = three["minus_svm"]["interval"]
+    assert low < narrower_low < -0.5 < narrower_high < high
 
 
 def test_seeds_are_averaged_and_never_pooled():
@@ -174,8 +193,13 @@ def row(name, intervals, backbone="b"):
     scores = [entry["uf1"] for entry in domains.values()]
     mean = float(np.mean(scores))
     return {
-        "backbone": backbone, "name": name, "domains": domains, "mean": mean, "worst": min(scores)
-    }  # fmt: skip
+        "backbone": backbone,
+        "name": name,
+        "domains": domains,
+        "mean": mean,
+        "worst": min(scores),
+        "minus_svm": backbone and {"uf1": 0.0123, "interval": [-0.01, 0.04]},
+    }
 
 
 def test_a_star_marks_what_lies_wholly_on_one_side_of_zero():
@@ -195,6 +219,9 @@ def test_a_star_marks_what_lies_wholly_on_one_side_of_zero():
         ["SVM on flow", "0.500 ", "0.600 ", "0.700 ", "0.600", "0.500"],
     ]
     assert "1 d0, 2 d1, 3 d2" in backbone_summary(result)
+    difference = "+0.012 [-0.010, +0.040]"
+    expected = f"less the SVM's: b patches {difference}; b pooled {difference}\n"
+    assert expected in backbone_summary(result)
     assert "20 subjects with 10 clips" in backbone_summary(result)
 
 

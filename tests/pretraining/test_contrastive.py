@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, CLIPModel
 
-from hcp_mer.data.synthetic.actions import ACTION_UNITS
+from hcp_mer.data.synthetic.actions import ACTION_UNITS, COMBINATIONS
 from hcp_mer.errors import UserError
 from hcp_mer.model.image_processing_hcp_mer import HcpMerImageProcessor
 from hcp_mer.model.modeling_hcp_mer import HcpMerModel
@@ -140,7 +140,10 @@ def test_calibration_recovers_log_likelihood_ratios_whatever_the_base_rates(
     apart, spread = 0.2, 0.1
     monkeypatch.setattr(calibration, "_FLOWS", 40_000)
     drawn = (rng.random((40_000, 16)) < rates).astype(np.float32)
-    monkeypatch.setattr(calibration, "draw_action_units", lambda count, _: (drawn[:count], None))
+    emotions = np.where(np.arange(40_000) < 100, 0, FREE)  # the temperature has a test of its own
+    monkeypatch.setattr(
+        calibration, "draw_action_units", lambda count, _: (drawn[:count], emotions[:count])
+    )
     monkeypatch.setattr(calibration, "render_flow", lambda units, generator, side: units)
     monkeypatch.setattr(calibration, "standardise", lambda units: units)
 
@@ -156,6 +159,24 @@ def test_calibration_recovers_log_likelihood_ratios_whatever_the_base_rates(
     offsets = np.array(list(found["offset"].values()))
     np.testing.assert_allclose(offsets, -scale * centres, atol=0.15)  # 3 to 4 standard errors
     json.dumps(found)
+
+
+@pytest.mark.parametrize("overstated", [1.0, 2.0])
+def test_the_temperature_is_how_far_evidence_overstates(overstated):
+    """Units that are independent given a set, and sets that are drawn alike: Bayes' rule holds.
+
+    Cosines N(±0.5, 0.5²) have a log-likelihood ratio of 4 c; `overstated` times as much takes a
+    temperature of `overstated`.
+    """
+    rng = np.random.default_rng(3)
+    sets = [(index, units) for index, e in enumerate(EMOTIONS) for units in COMBINATIONS[e]]
+    drawn = rng.integers(len(sets), size=20_000)
+    emotions = torch.tensor([sets[row][0] for row in drawn])
+    acts = np.array([[unit in sets[row][1] for unit in ACTION_UNITS] for row in drawn])
+    cosines = torch.from_numpy(rng.normal(acts - 0.5, 0.5))
+    calibration_ = {"scale": 4.0 * overstated, "offset": dict.fromkeys(map(str, ACTION_UNITS), 0)}
+    found = calibration._temperature(cosines, emotions, calibration_)
+    assert found == pytest.approx(overstated, rel=0.05)
 
 
 def test_validation_by_hand(uninterrupted, monkeypatch):

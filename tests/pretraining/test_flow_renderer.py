@@ -92,6 +92,22 @@ def test_standardise_equals_the_numpy_function(side):
     np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
+def test_a_wild_border_does_not_make_a_face_pale():
+    """A tenth of the pixels at 20 times the rest: capped at twice the root mean square of all.
+
+    √(0.9 + 0.1 · 400) = 6.4; capped at 12.8 they leave √(0.9 + 0.1 · 12.8²) = 4.2 as the scale.
+    """
+    levels = torch.full((1, 3, 10, 10), 128.0)
+    rest = torch.tensor([1.0, -1.0]).repeat(45)
+    wild = torch.tensor([20.0, -20.0]).repeat(5)
+    levels[0, 0] += torch.cat([rest, wild]).reshape(10, 10)
+    scale = (0.9 + 0.1 * 4 * (0.9 + 0.1 * 400)) ** 0.5
+    assert standardise(levels)[0, 0, 0, 0].item() == pytest.approx(1 / scale)
+    numpy = standardise_flow(levels[0].permute(1, 2, 0).numpy())
+    assert numpy[0, 0, 0] == pytest.approx(1 / scale)
+    assert numpy[-1, -1, 0] == pytest.approx(-4)  # cut off
+
+
 def test_encoding_is_that_of_flow_images():
     flow = torch.randn(1, 2, 7, 7, generator=generator())
     flow = torch.nn.functional.interpolate(flow, size=(SIDE, SIDE), mode="bicubic")

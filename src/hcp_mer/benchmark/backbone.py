@@ -129,6 +129,7 @@ def _scored(
     """One row, domain by domain, from the answers for held-out clips."""
     from hcp_mer.metrics.intervals import (
         bootstrap_difference_over_subjects,
+        bootstrap_mean_difference,
         bootstrap_over_subjects,
     )
     from hcp_mer.metrics.mer.scores import uf1
@@ -137,20 +138,29 @@ def _scored(
     def pooled(confusions: NDArray) -> float:
         return float(uf1(confusions.sum(axis=1)).mean())
 
-    domains = {}
+    domains, differences, both = {}, [], []
     for name, table in tables.items():
         own = subject_confusions(table, list(classes))
         svm = subject_confusions(of_svm[name], list(classes))
         svm = np.broadcast_to(svm, own.shape)  # its seed changes nothing
+        both.append((own, svm))
+        differences.append(pooled(own) - pooled(svm))
+        interval = bootstrap_difference_over_subjects(own, svm, uf1)
         domains[name] = {
             "uf1": pooled(own),
             "interval": list(bootstrap_over_subjects(own, uf1)),
             "minus_svm": None
             if table is of_svm[name]
-            else {
-                "uf1": pooled(own) - pooled(svm),
-                "interval": list(bootstrap_difference_over_subjects(own, svm, uf1)),
-            },
+            else {"uf1": differences[-1], "interval": list(interval)},
         }
     scores = [domain["uf1"] for domain in domains.values()]
-    return {"domains": domains, "mean": float(np.mean(scores)), "worst": min(scores)}
+    is_svm = all(domain["minus_svm"] is None for domain in domains.values())
+    interval = bootstrap_mean_difference(both, uf1)
+    return {
+        "domains": domains,
+        "mean": float(np.mean(scores)),
+        "worst": min(scores),
+        "minus_svm": None
+        if is_svm
+        else {"uf1": float(np.mean(differences)), "interval": list(interval)},
+    }

@@ -7,7 +7,7 @@ folds, where would the score lie? It does not cover retraining, other seeds or a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,7 +38,7 @@ def bootstrap_over_subjects(
     def score(draws: NDArray) -> NDArray:
         return _mean_over_seeds(confusions, draws, statistic)
 
-    return _percentile_interval(score, confusions.shape[1], num_resamples, seed)
+    return _percentile_interval(score, [confusions.shape[1]], num_resamples, seed)
 
 
 def bootstrap_difference_over_subjects(
@@ -73,28 +73,61 @@ def bootstrap_difference_over_subjects(
         ours = _mean_over_seeds(confusions, draws, statistic)
         return ours - _mean_over_seeds(others, draws, statistic)
 
-    return _percentile_interval(difference, confusions.shape[1], num_resamples, seed)
+    return _percentile_interval(difference, [confusions.shape[1]], num_resamples, seed)
+
+
+def bootstrap_mean_difference(
+    corpora: Sequence[tuple[ArrayLike, ArrayLike]],
+    statistic: Statistic,
+    *,
+    num_resamples: int = 9999,
+    seed: int | np.random.Generator = 0,
+) -> tuple[float, float] | None:
+    """95 % interval of the mean over corpora of (score − other score).
+
+    Args:
+        corpora: of each, confusions and other_confusions, as for
+            `bootstrap_difference_over_subjects`. Subjects are drawn within their own corpus: the
+            corpora are those that there are.
+    Returns:
+        (low, high), or None where a corpus has fewer than two subjects.
+    """
+    pairs = [(_with_seed_axis(own), _with_seed_axis(other)) for own, other in corpora]
+
+    def mean_difference(*draws: NDArray) -> NDArray:
+        differences = [
+            _mean_over_seeds(own, drawn, statistic) - _mean_over_seeds(other, drawn, statistic)
+            for (own, other), drawn in zip(pairs, draws, strict=True)
+        ]
+        return np.mean(differences, axis=0)
+
+    counts = [own.shape[1] for own, _ in pairs]
+    return _percentile_interval(mean_difference, counts, num_resamples, seed)
 
 
 def _percentile_interval(
-    score: Callable[[NDArray], NDArray],
-    num_subjects: int,
+    score: Callable[..., NDArray],
+    num_subjects: Sequence[int],
     num_resamples: int,
     seed: int | np.random.Generator,
 ) -> tuple[float, float] | None:
-    """Let scipy draw subjects; `score` maps draws (num_draws, num_subjects) to (num_draws,)."""
+    """Let scipy draw subjects of each group; `score` maps draws, (num_draws, num_subjects) of each
+    group, to (num_draws,).
+    """
     from scipy.stats import bootstrap
 
-    if num_subjects < 2:
+    if min(num_subjects) < 2:
         return None
 
-    def score_of_indices(indices: NDArray, axis: int = -1) -> NDArray:
-        indices = indices.reshape(-1, num_subjects)
-        draws = [np.bincount(row, minlength=num_subjects) for row in indices]
-        return score(np.stack(draws))  # how often each subject was drawn
+    def score_of_indices(*groups: NDArray, axis: int = -1) -> NDArray:
+        draws = []  # how often each subject was drawn
+        for indices, count in zip(groups, num_subjects):
+            rows = indices.reshape(-1, count)
+            draws.append(np.stack([np.bincount(row, minlength=count) for row in rows]))
+        return score(*draws)
 
     interval = bootstrap(
-        (np.arange(num_subjects),),
+        tuple(np.arange(count) for count in num_subjects),
         score_of_indices,
         n_resamples=num_resamples,
         confidence_level=0.95,

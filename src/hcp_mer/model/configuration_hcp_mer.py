@@ -63,7 +63,8 @@ class HcpMerConfig(PreTrainedConfig):
         context_scope: contexts shared by all classes (CoOp's unified context) or one per class.
         learn_context: whether the contexts are trained; else they stay the words of `context_text`.
         action_unit_calibration: {"scale", "offset": {FACS number: …}}, what turns a flow's
-            similarity to a unit's text into log-odds; the backbone's own, None where it has none.
+            similarity to a unit's text into log-odds, and "temperature" (1 if it is not there), by
+            which evidence for classes is divided; the backbone's own, None where it has none.
         similarity_scale: 1/τ, multiplies cosines; None takes the backbone's logit scale.
         adapter_reduction, adapter_depth, adapter_batchnorm, adapter_zero_init: Fig. 8.
         adapter_input: what an adapter reads: "pooled", the tower's answer (the paper's), or

@@ -38,7 +38,10 @@ def answer_zero_shot(
         if candidate_groups is not None:
             known = sorted(map(int, config.action_unit_calibration["offset"]))
             sets = list(candidate_sets(candidate_groups, known).values())
-        return ZeroShotOutput(class_evidence(log_odds, sets), log_odds)
+        evidence = class_evidence(log_odds, sets)
+        # A sum over units overstates: they are not quite independent.
+        temperature = config.action_unit_calibration.get("temperature", 1.0)
+        return ZeroShotOutput(evidence / temperature, log_odds)
     if candidate_groups is not None:
         raise ValueError(
             "this backbone has no calibration of action units: its classes are fixed when a "

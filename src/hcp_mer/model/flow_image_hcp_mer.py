@@ -104,8 +104,10 @@ def standardise_flow(levels: np.ndarray) -> np.ndarray:
     """Flow images of any scale, stretch or head motion, brought to one form.
 
     u and v: less their median (which undoes head motion, min–max stretching and any level of
-    zero), over their root mean square. The third channel, strain or magnitude: standardised,
-    weighted 0.6. All are cut off where they reach 4; a constant channel becomes 0.
+    zero), over their root mean square. The third channel, strain or magnitude: less its mean, over
+    its deviation, weighted 0.6. In both squares count as far as twice the plain root mean square:
+    an estimator's wild values at the border of a face must not make the face pale. All are cut
+    off where they reach 4; a constant channel becomes 0.
 
     Args: (…, H, W, 3) levels from 0 to 255, rounded or not, encoded as uv_strain or uv_magnitude.
     Returns: (…, H, W, 3) float32 without unit.
@@ -113,14 +115,20 @@ def standardise_flow(levels: np.ndarray) -> np.ndarray:
     levels = np.asarray(levels, np.float32)
     motion, third = levels[..., :2], levels[..., 2:]
     motion = motion - np.median(motion, axis=(-3, -2), keepdims=True)
-    speed = np.sqrt(np.mean(motion**2, axis=(-3, -2), keepdims=True))
+    speed = _calm_root_mean_square(motion)
     third = third - third.mean(axis=(-3, -2), keepdims=True)
-    spread = third.std(axis=(-3, -2), keepdims=True)
+    spread = _calm_root_mean_square(third)
     motion = motion / np.maximum(speed, LEAST_SPREAD_LEVELS)
     third = third / np.maximum(spread, LEAST_SPREAD_LEVELS)
     return np.concatenate(
         [motion.clip(-_REACH, _REACH), STRAIN_WEIGHT * third.clip(*_STRAIN_REACH)], axis=-1
     )
+
+
+def _calm_root_mean_square(channels: np.ndarray) -> np.ndarray:
+    """(…, H, W, c) → (…, 1, 1, c), of values cut off at twice their root mean square."""
+    plain = np.sqrt(np.mean(channels**2, axis=(-3, -2), keepdims=True))
+    return np.sqrt(np.mean(channels.clip(-2 * plain, 2 * plain) ** 2, axis=(-3, -2), keepdims=True))
 
 
 def flip_flow_image(image: np.ndarray, encoding: str = "uv_strain") -> np.ndarray:

@@ -67,7 +67,8 @@ class ZeroShotOutput(ModelOutput):
     """Output of `HcpMerModel.zero_shot`.
 
     Args:
-        logits: (batch, classes), see `class_evidence`, or scaled similarities.
+        logits: (batch, classes), `class_evidence` over the backbone's temperature, or scaled
+            similarities.
         action_unit_log_odds: (batch, len(MAIN_ACTION_UNITS)), see `action_unit_log_odds`; None of a
             backbone without calibration.
     """

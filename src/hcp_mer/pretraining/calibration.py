@@ -1,4 +1,7 @@
-"""What a backbone's similarities mean: log-odds of action units, fitted on unseen renderings."""
+"""What a backbone's similarities mean: log-odds of action units, fitted on unseen renderings.
+
+And how far evidence for a class, a sum over units that are not quite independent, is to be trusted.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hcp_mer.data.synthetic.actions import ACTION_UNITS
+from hcp_mer.data.synthetic.actions import ACTION_UNITS, COMBINATIONS
+from hcp_mer.model.action_units_hcp_mer import MAIN_ACTION_UNITS
+from hcp_mer.model.evidence_hcp_mer import action_unit_log_odds, class_evidence
 from hcp_mer.model.prompts_hcp_mer import componential_text
 from hcp_mer.pretraining.contrastive import IMAGE_MEAN, IMAGE_STD, encode, encode_texts
 from hcp_mer.pretraining.flow_renderer import draw_action_units, render_flow, standardise
@@ -35,11 +40,12 @@ def calibrate(model, tokenizer, seed: int) -> dict[str, Any]:
     rendered from another seed. How often a unit acts there says nothing about anybody's clips:
     its log-odds beforehand are taken out of the offset again.
 
-    Returns: {"scale": float, "offset": {FACS number: float}}, as HcpMerConfig takes it.
+    Returns: {"scale": float, "offset": {FACS number: float}, "temperature": float}, as HcpMerConfig
+        takes it; the temperature is that of the evidence for seven emotions.
     """
     rng = np.random.default_rng((seed, _FLOWS))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    units = torch.from_numpy(draw_action_units(_FLOWS, rng)[0])
+    units, emotions = map(torch.from_numpy, draw_action_units(_FLOWS, rng))
     side = model.config.vision_config.image_size
     flows = [standardise(render_flow(part, generator, side)) for part in units.split(_AT_ONCE)]
     cosines = unit_cosines(model, tokenizer, torch.cat(flows)).double()
@@ -58,10 +64,31 @@ def calibrate(model, tokenizer, seed: int) -> dict[str, Any]:
 
     optimiser.step(closure)
     ratios = (offsets - units.double().mean(0).logit()).tolist()
-    return {
+    found = {
         "scale": round(scale.item(), 4),
         "offset": {str(u): round(o, 4) for u, o in zip(ACTION_UNITS, ratios, strict=True)},
     }
+    shows_emotion = emotions != FREE
+    temperature = _temperature(cosines[shows_emotion], emotions[shows_emotion], found)
+    return {**found, "temperature": temperature}
+
+
+def _temperature(cosines: Tensor, emotions: Tensor, calibration: dict[str, Any]) -> float:
+    """What evidence for the seven emotions is divided by, by maximum likelihood (Guo et al. 2017).
+
+    Args: (n, 16) in the order of ACTION_UNITS; (n,) indices into EMOTIONS.
+    """
+    from scipy.optimize import minimize_scalar
+
+    all_units = cosines.new_zeros(len(cosines), len(MAIN_ACTION_UNITS))
+    all_units[:, [MAIN_ACTION_UNITS.index(unit) for unit in ACTION_UNITS]] = cosines
+    sets = [list(COMBINATIONS[emotion]) for emotion in EMOTIONS]
+    evidence = class_evidence(action_unit_log_odds(all_units, calibration), sets)
+
+    def loss(log_temperature: float) -> float:
+        return F.cross_entropy(evidence / np.exp(log_temperature), emotions).item()
+
+    return round(float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x)), 4)
 
 
 @torch.inference_mode()

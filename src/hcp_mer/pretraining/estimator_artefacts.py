@@ -72,23 +72,28 @@ def still_surroundings(flow: Tensor, faces: Faces, peak: Tensor, dice: BatchDice
     )
     jaw = torch.sigmoid(4 * (1.02 - (x / width) ** 4 - (y.clamp(min=0) / height) ** 4))
     hair = torch.sigmoid(30 * (hairline - y))
-    beside = dice.chance(0.4)[:, None, None] * (1 - jaw)
+    beside = dice.chance(0.55)[:, None, None] * (1 - jaw)
     above = dice.chance(0.4)[:, None, None] * hair
     inside = ((1 - beside) * (1 - above))[:, None]
-    strength = peak * dice.uniform(0, 0.25) * dice.chance(0.5)
+    # Where nothing can be followed estimators may find more than the face's own peak.
+    share = torch.where(dice.chance(0.3), dice.log_uniform(0.25, 2), dice.uniform(0, 0.25))
+    strength = peak * share * dice.chance(0.6)
     return flow * inside + (1 - inside) * smooth_noise(dice, 5, grid) * per_pixel(strength)
 
 
 # What estimators add
 
 
-def disturbed(flow: Tensor, peak: Tensor, dice: BatchDice) -> Tensor:
+def disturbed(flow: Tensor, seen: Tensor, peak: Tensor, dice: BatchDice) -> Tensor:
     """Errors on top: smooth noise in octaves, blobs where tracking failed, holes."""
     grid = flow.shape[-1]
     for cells, most in ((3, 0.2), (6, 0.12), (12, 0.06)):
         strength = peak * dice.uniform(0, most) * dice.chance(0.6)
         flow = flow + smooth_noise(dice, cells, grid) * per_pixel(strength)
     flow = flow + _random_bumps(dice, 4, 2, grid) * per_pixel(peak * dice.chance(0.5))
+    # Local methods without a prior (Lucas and Kanade) err freely where nothing can be followed.
+    wild = peak * dice.uniform(0.05, 0.4) * dice.chance(0.35)
+    flow = flow + smooth_noise(dice, 9, grid) * (1 - seen) * per_pixel(wild)
     holes = _random_bumps(dice, 3, 1, grid).abs().clamp(max=1)
     return flow * (1 - holes * per_pixel(dice.chance(0.2)))
 
@@ -110,7 +115,7 @@ def estimated(flow: Tensor, peak: Tensor, dice: BatchDice) -> Tensor:
     way = dice.uniform(0, 1)
     flow = dice.where(way < 0.3, flow, over_smooth)
     flow = dice.where((way > 0.3) & (way < 0.5), flow, blocky)
-    flow = dice.where((way > 0.5) & (way < 0.65), flow, shrunk)
+    flow = dice.where((way > 0.5) & (way < 0.7), flow, shrunk)
     flow = dice.some(0.15, flow, saturated)
     flow = dice.some(0.06, flow, stepped)
     for _ in range(2):

@@ -57,7 +57,9 @@ _PUSHES = (
     _Push(7, "upper_lid", 0, 0, 0.11, 0.036, 0, 0.6),
     _Push(9, "nose", 0.075, 0.14, 0.055, 0.10, -0.1, -1),
     _Push(9, "nose", 0.05, -0.08, 0.06, 0.05, -0.3, 0.5),
+    _Push(9, "lips", 0.07, -0.09, 0.07, 0.06, 0, -0.45),
     _Push(10, "lips", 0.11, -0.085, 0.085, 0.065, 0.05, -1),
+    _Push(10, "lips", 0.15, -0.2, 0.09, 0.1, 0, -0.6),  # the infraorbital triangle
     _Push(12, "mouth_corner", 0.02, 0, 0.085, 0.075, 0.65, -0.8),
     _Push(12, "mouth_corner", 0.12, -0.2, 0.09, 0.09, 0.2, -0.4),
     _Push(14, "mouth_corner", 0.035, 0, 0.055, 0.055, 0.95, 0.05),
@@ -99,7 +101,7 @@ _FRAMINGS = (
     _Framing(0.8, 0.8, -0.12, 0.05),  # loose: a good deal of background
 )
 # The rest is cropped by no habit at all: x_scale, y_scale over x_scale, and eyes_y, from and to.
-_ANY_FRAMING = ((0.8, 0.65, -0.65), (2.1, 1.05, -0.1))
+_ANY_FRAMING = ((0.8, 0.65, -0.75), (2.1, 1.05, -0.1))
 
 
 @dataclass(frozen=True)
@@ -150,12 +152,16 @@ class Contractions:
         left, right: (n, 16) displacement of each action unit on the person's left and right.
         extent: (n, 16) factor on the extent of its pushes.
         jitter: (n, pushes, 2) what the centres of the pushes are off, face units.
+        gain: (n, pushes) factor on the displacement of each push.
+        turn_rad: (n, pushes) what its direction is off, outwards to downwards.
     """
 
     left: Tensor
     right: Tensor
     extent: Tensor
     jitter: Tensor
+    gain: Tensor
+    turn_rad: Tensor
 
 
 def draw_faces(dice: BatchDice, varied: bool = True) -> Faces:
@@ -189,8 +195,8 @@ def _draw_landmarks(dice: BatchDice) -> Tensor:
     """(n, len(ANCHORS), 2): people differ a little more than the procedural ones do."""
     eye_x, eye_y = dice.uniform(0.25, 0.31), dice.uniform(-0.20, -0.14)
     eye_height = dice.uniform(0.04, 0.064)
-    brow_y, brow_length = eye_y - 0.02 - dice.uniform(0.105, 0.16), dice.uniform(0.14, 0.19)
-    mouth_x, mouth_y = dice.uniform(0.165, 0.225), dice.uniform(0.42, 0.51)
+    brow_y, brow_length = eye_y - 0.02 - dice.uniform(0.09, 0.25), dice.uniform(0.14, 0.20)
+    mouth_x, mouth_y = dice.uniform(0.155, 0.235), dice.uniform(0.36, 0.53)
     middle = torch.zeros_like(eye_x)
     places = {
         "inner_brow": (eye_x - 0.6 * brow_length, brow_y),
@@ -220,7 +226,12 @@ def draw_contractions(dice: BatchDice, action_units: Tensor, varied: bool = True
     right = torch.where(one_sided & ~left_is_weaker, weaker, 1)
     jitter = 0.02 * float(varied) * dice.normal(len(_sided(_PUSHES)), 2)
     extent = dice.uniform(0.5, 1.2, units)
-    return Contractions(strength * left, strength * right, extent, jitter)
+    pushes = [_PUSHES.index(push) for push, _ in _sided(_PUSHES)]  # both sides pull alike
+    gain = dice.log_uniform(0.6, 1.6, len(_PUSHES)) ** float(varied)
+    turn_rad = 0.25 * float(varied) * dice.normal(len(_PUSHES))
+    return Contractions(
+        strength * left, strength * right, extent, jitter, gain[:, pushes], turn_rad[:, pushes]
+    )
 
 
 def skin_motion(faces: Faces, muscles: Contractions, grid: int) -> Tensor:
@@ -237,8 +248,10 @@ def skin_motion(faces: Faces, muscles: Contractions, grid: int) -> Tensor:
     both = (muscles.left + muscles.right)[:, unit] / 2
     strength = torch.where(side > 0, muscles.left[:, unit], muscles.right[:, unit])
     strength = torch.where(side == 0, both, strength)
-    direction = torch.stack([side * shape[:, 4], shape[:, 5]], dim=-1)
-    displacements = strength[..., None] * direction * faces.scale[:, None]
+    cos, sin = muscles.turn_rad.cos(), muscles.turn_rad.sin()
+    outward, down = shape[:, 4], shape[:, 5]
+    direction = torch.stack([side * (cos * outward - sin * down), sin * outward + cos * down], -1)
+    displacements = (strength * muscles.gain)[..., None] * direction * faces.scale[:, None]
     return bumps(
         faces.to_crop(centres + muscles.jitter),
         deviations * faces.scale[:, None],

@@ -112,7 +112,7 @@ def render_levels(units: Tensor, dice: BatchDice, grid: int, artefacts: bool = T
     seen = texture(faces, grid)
     peak = peak_speed(flow)
     flow = filled_in(under_estimated(flow, seen, dice), seen, dice)
-    flow = disturbed(flow, peak, dice)
+    flow = disturbed(flow, seen, peak, dice)
     flow = flow + head_motion(seen, peak, dice)
     flow = still_surroundings(flow, faces, peak, dice)
     flow = estimated(flow, peak, dice)
@@ -199,12 +199,16 @@ def standardise(levels: Tensor) -> Tensor:
     """model.flow_image_hcp_mer.standardise_flow for batches, (n, 3, H, W) → the same."""
     motion, third = levels[:, :2], levels[:, 2:]
     motion = motion - _median(motion)
-    speed = motion.square().mean((2, 3), keepdim=True).sqrt()
     third = third - third.mean((2, 3), keepdim=True)
-    spread = third.square().mean((2, 3), keepdim=True).sqrt()
+    speed, spread = _calm_root_mean_square(motion), _calm_root_mean_square(third)
     motion = motion / speed.clamp(min=LEAST_SPREAD_LEVELS)
     third = third / spread.clamp(min=LEAST_SPREAD_LEVELS)
     return torch.cat([motion.clamp(-_REACH, _REACH), STRAIN_WEIGHT * third.clamp(*_THIRD_REACH)], 1)
+
+
+def _calm_root_mean_square(channels: Tensor) -> Tensor:
+    plain = channels.square().mean((2, 3), keepdim=True).sqrt()
+    return channels.clamp(-2 * plain, 2 * plain).square().mean((2, 3), keepdim=True).sqrt()
 
 
 def _median(channels: Tensor) -> Tensor:
