@@ -50,6 +50,17 @@ MAY_IMPORT = {
         *("reproduction", "experiment", "ablations", "training", "baselines", "hub.staging"),
         *("reporting", "metrics", "data", "motion", "model"),
     ),
+    "recognition": (
+        *(
+            "recognition",
+            "zero_shot",
+            "hub.access",
+            "training.launch",
+            "data.synthetic",
+            "motion",
+            "model",
+        ),
+    ),
     "doctor": ("doctor", "hub.access", "training", "metrics", "data", "motion", "model"),
 }
 SUITCASE_MAY_NEED = {"torch", "transformers", "numpy", "cv2", "PIL", "safetensors"}

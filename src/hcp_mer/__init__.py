@@ -11,7 +11,7 @@ _HOME = {
     "HcpMerConfig": "model.configuration_hcp_mer",
     "HcpMerModel": "model.modeling_hcp_mer",
     "HcpMerImageProcessor": "model.image_processing_hcp_mer",
-    "MicroExpressionPipeline": "model.pipeline_hcp_mer",
+    "MicroExpressionPipeline": "recognition.film_pipeline",
     "MotionSettings": "model.motion_hcp_mer",
     "estimate_flow": "model.flow_hcp_mer",
     "magnify": "model.magnification_hcp_mer",
@@ -31,6 +31,7 @@ _HOME = {
     "load_recipe": "training.recipe",
     "run_loso": "experiment",
     "zero_shot_pipeline": "zero_shot",
+    "load_pipeline": "recognition.film_pipeline",
     "load_fold": "training.checkpoint",
     "UserError": "errors",
 }

@@ -192,7 +192,10 @@ def test_flow_is_standardised_from_onset_and_apex_too_and_it_travels(standardisi
     for one in (processor, AutoImageProcessor.from_pretrained(tmp_path, trust_remote_code=True)):
         found = one(onset=onset, apex=apex, return_tensors="np")["flow_pixel_values"]
         assert np.abs(np.median(found[0, :2], axis=(1, 2))).max() < 0.01
-        np.testing.assert_allclose((found[0, :2] ** 2).mean(axis=(1, 2)), 1, atol=0.1)
+        # Squares count as far as twice the plain root mean square.
+        plain = np.sqrt((found[0, :2] ** 2).mean(axis=(1, 2), keepdims=True))
+        capped = found[0, :2].clip(-2 * plain, 2 * plain)
+        np.testing.assert_allclose((capped**2).mean(axis=(1, 2)), 1, atol=0.1)
 
 
 def test_every_kind_of_image_is_read(processor, noise, tmp_path):

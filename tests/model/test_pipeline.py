@@ -327,7 +327,7 @@ IMAGE = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
         ),
         ({"onset": IMAGE, "apex": IMAGE}, "onset and apex are the same picture: nothing moves"),
         ({"onset": IMAGE, "apex": "/no/such.png"}, "apex: cannot read /no/such.png as an image"),
-        ({"video": "clip.mp4"}, r"reads no video= or frames=: .* hcp_mer\.motion\.apex\.spot_apex"),
+        ({"video": "clip.mp4"}, r"reads no video= or frames=: .* hcp_mer\.load_pipeline"),
         ({"frames": [IMAGE, IMAGE]}, "Give onset= and apex=, or magnified= and flow="),
         ({"inputs": [{"video": "clip.mp4"}]}, "reads no video= or frames="),
         ({"onset": IMAGE, "apex": IMAGE, "topk": 1}, "unknown argument topk: the pipeline has top"),

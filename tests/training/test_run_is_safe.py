@@ -180,6 +180,7 @@ def test_accelerate_launch_on_cpu_is_told_what_to_type(monkeypatch, caplog, envi
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.argv", ["scripts/train_loso.py", "--recipe", "r.yaml"])
     with caplog.at_level(logging.WARNING):
         launch._say_if_alone(Accelerator(cpu=True))
     assert ("torchrun --nproc_per_node 2 scripts/train_loso.py" in caplog.text) == says

@@ -11,13 +11,19 @@ import numpy as np
 from PIL import Image
 
 from hcp_mer.motion.film_pictures import IMAGE_SUFFIXES, ArrayFilm, FolderFilm
-from hcp_mer.motion.film_source import Film, shown_name
+from hcp_mer.motion.film_source import LEAST_FRAMES, Film, FilmFrame, shown_name
 from hcp_mer.motion.film_video import VideoFilm
 from hcp_mer.motion.frames import FrameError
 
 __all__ = [
-    *("LEAST_FRAMES", "ArrayFilm", "Film", "FilmFrame", "FolderFilm", "VideoFilm"),
-    *("open_film", "shown_name"),
+    "LEAST_FRAMES",
+    "ArrayFilm",
+    "Film",
+    "FilmFrame",
+    "FolderFilm",
+    "VideoFilm",
+    "open_film",
+    "shown_name",
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,5 +58,5 @@ def _say_if_alone(accelerator: Accelerator) -> None:
         logger.warning(
             "accelerate launch --cpu starts one process, whatever --num_processes says; this run "
             "goes on alone. For several type: ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 "
-            "scripts/train_loso.py … (finished folds are kept)."
+            f"{sys.argv[0]} … (what is finished is kept)."
         )
