@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hcp_mer.errors import UserError
+from hcp_mer.model.frames_hcp_mer import check_trackable
 from hcp_mer.motion.face_motion import (
     FaceMotion,
     FaceTracker,
@@ -35,7 +36,7 @@ from hcp_mer.motion.spotting import (
 
 WINDOW_S = 0.5  # the longest micro-expression
 LEAST_FRAMES = 6  # in a window: fewer show no rise and fall
-LEAST_STEP_S = 1 / 61  # between frames that are measured
+LEAST_STEP_S = 1 / 70  # between frames that are measured: 60 a second, whose times are rounded
 RENEWED_S = 4.0  # age at which a reference is replaced
 RUNNING_S = 10.0  # of the film before, that says what its noise is
 NOISE_TIMES = 3.0  # above the median contrast
@@ -162,8 +163,9 @@ class _Watch:
             )
         if self._seen and time_s - self._seen[-1].time_s < LEAST_STEP_S:
             return
-        equal = 0.0 if self._before is None else equal_share(self._before, frame)
-        self._before = frame
+        before = frame if self._before is None else self._before
+        check_trackable(before, frame)
+        equal, self._before = equal_share(before, frame), frame
         self._seen.append(_Seen(number, time_s, self._trackers.measure(time_s, frame), equal))
         self._compare(time_s - self._window_s / 2)
         yield from self._decide(time_s - 1.5 * self._window_s)
@@ -197,9 +199,10 @@ class _Watch:
         """One contrast, or none where the film has a cut or a gap."""
         window = self._around(seen.time_s, self._window_s / 2)
         reference = _shared_reference(window)
-        if reference is None or len(window) < LEAST_FRAMES:
+        at = window.index(seen)
+        if reference is None or len(window) < LEAST_FRAMES or not 1 < at < len(window) - 2:
             return []
-        motion, at = _stacked(window, reference), window.index(seen)
+        motion = _stacked(window, reference)
         standing_px, turned_px = (
             fields_px[at - 1 : at + 2].mean(axis=0) - _ends(fields_px)
             for fields_px in (motion.face_px, motion.head_px)

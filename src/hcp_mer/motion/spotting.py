@@ -145,8 +145,8 @@ def _check_likeness(likeness: np.ndarray, numbers: np.ndarray) -> None:
     lost = [is_lost(*pair) for pair in pairwise(likeness.tolist())]
     if any(lost):
         raise UserError(
-            f"the picture changes too much at frame {numbers[1:][lost][0]} (from 0): a cut, a covered "
-            "or turned face, or too little light. Take frames in which one face is seen."
+            f"the picture changes too much at frame {numbers[1:][lost][0]} (from 0): a cut, a face "
+            "covered or turned, or too little light. Take frames in which one face is seen."
         )
 
 
