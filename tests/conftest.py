@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that reaches for the network must fail at once
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read once, by whoever opens a film first
 
 import pytest
 import torch

@@ -131,6 +131,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 def test_whatever_is_absent_the_rest_is_drawn_in_its_own_place():
     for views, explanation, course, scores in CASES:
         answer = "surprise" if scores else NO_EXPRESSION

@@ -34,6 +34,7 @@ def test_calibration_is_written_into_the_checkpoint_and_changes_nothing_else(
     assert (fold.config.score_temperature, fold.config.unsure_below) == (1.0, 0.0)
 
 
+@pytest.mark.slow
 def test_from_pairs_to_a_calibrated_checkpoint_and_its_report(
     learnable, tmp_path, make_tiny_recipe
 ):

@@ -129,7 +129,8 @@ class MicroExpressionPipeline(of_checkpoints.MicroExpressionPipeline):
     ) -> Iterator[Recognition]:
         """Each movement in a long film that may be a micro-expression, answered as it is found.
 
-        Memory does not grow with the film: of its frames three windows are held, and the last answer's.
+        Memory does not grow with the film: of its frames three windows are held, and those of the
+        last answer.
 
         Args:
             source: a Film, or what `open_film` takes; window_ms: the longest expression.
