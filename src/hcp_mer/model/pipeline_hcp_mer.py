@@ -28,8 +28,8 @@ NEAREST_ACTION_UNITS = 5
 WANTED = "a clip is a dict (or keywords) with onset and apex, or with magnified and flow"
 NO_FILMS = (
     "a checkpoint alone reads no video= or frames=: it carries nothing that finds a face or spots "
-    "an apex. Give onset= and apex=, or magnified= and flow=; or install the hcp_mer package, whose "
-    "hcp_mer.load_pipeline(<repository or folder>)(video=…) does the rest."
+    "an apex. Give onset= and apex=, or magnified= and flow=; or install the hcp_mer package, "
+    "whose hcp_mer.load_pipeline(<repository or folder>)(video=…) does the rest."
 )
 
 
