@@ -1,8 +1,9 @@
 """Where in a long film micro-expressions may be: brief movements of the face that come and go.
 
-After Moilanen, Zhao & Pietikäinen (2014): each frame is compared with the mean of those half a
-window before and after it, so that what lasts or drifts cancels and what comes and goes within the
-window stands out. What is compared is the movement of the face, the head's and the eyes' out.
+After Moilanen, Zhao & Pietikäinen (2014): each frame is compared with those half a window before
+and after it, and with their mean, so that what lasts or drifts cancels and what comes and goes
+within the window stands out. What is compared is the movement of the face, without the head's and
+the eyes'.
 """
 
 from __future__ import annotations
@@ -203,16 +204,13 @@ class _Watch:
         if reference is None or len(window) < LEAST_FRAMES or not 1 < at < len(window) - 2:
             return []
         motion = _stacked(window, reference)
-        standing_px, turned_px = (
-            fields_px[at - 1 : at + 2].mean(axis=0) - _ends(fields_px)
-            for fields_px in (motion.face_px, motion.head_px)
-        )
-        rest_px = head_out(standing_px[None])
-        moved_px = float(strongest_px(rest_px)[0])
+        face_px, head_px = (_standing_out(it, at) for it in (motion.face_px, motion.head_px))
+        rest_px = head_out(face_px)
+        moved_px = float(strongest_px(rest_px).min())
         floor = floor_px(
             NOISE_TIMES * float(np.median([moved_px, *(it.moved_px for it in self._contrasts)])),
-            float(bent_px(standing_px[None], rest_px)[0]),
-            float(head_sizes(turned_px[None])[0]),
+            float(bent_px(face_px, rest_px)[0]),
+            float(head_sizes(head_px)[0]),
             float(head_sizes(motion.head_px - motion.head_px[at]).max()),
             float(np.median([other.equal_share for other in window])),
             blinks=bool(np.ptp(motion.eyes) >= BLINK_RATIO),
@@ -255,6 +253,16 @@ def _shared_reference(frames: list[_Seen]) -> int | None:
 def _stacked(frames: list[_Seen], reference: int) -> FaceMotion:
     motions = (seen.motions[reference] for seen in frames)
     return FaceMotion(*(np.stack(parts) for parts in zip(*motions)))
+
+
+def _standing_out(fields_px: np.ndarray, at: int) -> np.ndarray:
+    """(3, 28, 28, 2): a frame's field less the mean of its window's ends, and less either end.
+
+    The mean alone would let a face at rest stand out while a movement is at one end.
+    """
+    early_px, late_px = fields_px[:2].mean(axis=0), fields_px[-2:].mean(axis=0)
+    here_px = fields_px[at - 1 : at + 2].mean(axis=0)
+    return here_px - np.stack([(early_px + late_px) / 2, early_px, late_px])
 
 
 def _ends(fields_px: np.ndarray) -> np.ndarray:
