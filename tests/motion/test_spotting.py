@@ -194,3 +194,33 @@ def test_a_cut_is_named():
 def test_frames_of_several_sizes_are_refused():
     with pytest.raises(ValueError, match="one size"):
         spot([np.zeros((64, 64, 3), np.uint8)] * 3 + [np.zeros((65, 65, 3), np.uint8)])
+
+
+@pytest.mark.slow
+def test_of_many_people_hardly_any_is_judged_wrongly():
+    """Twelve of each kind, noise of 1 to 3 levels; blinks in every third expression."""
+    rng = np.random.default_rng(0)
+    units = [(12,), (4,), (1, 2), (6, 12), (15,), (9, 10)]
+    wrong = dict.fromkeys(Movement, 0)
+    for person in range(7100, 7112):
+        usual = {"person": person, "count": 24, "noise": float(rng.uniform(1, 3)), "seed": person}
+        apex = int(rng.integers(8, 15))
+        rise = rng.uniform(1.5, 4) * bump(24, apex - 6, apex, apex + 7)
+        turn = np.outer(bump(24, 2, 20, 60), rng.uniform(-5, 5, 2))
+        lids = bump(24, apex - 5, apex - 1, apex + 5)
+        films = {
+            Movement.EXPRESSION: Film(
+                **usual,
+                parts=[(units[person % 6], rise)],
+                lids=None if person % 3 else lids,
+                shift=turn / 8,
+            ),
+            Movement.STILL: Film(**usual, shift=turn / 8),
+            Movement.BLINK: Film(**usual, lids=lids),
+            Movement.HEAD: Film(**usual, head=turn),
+        }
+        for kind, film in films.items():
+            found = spot([*film]).movement
+            wrong[kind] += (found == Movement.EXPRESSION) != (kind == Movement.EXPRESSION)
+    assert wrong[Movement.EXPRESSION] <= 1
+    assert wrong[Movement.STILL] + wrong[Movement.BLINK] + wrong[Movement.HEAD] <= 1
