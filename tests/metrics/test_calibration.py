@@ -37,6 +37,7 @@ def test_the_temperature_that_labels_were_drawn_with_is_found(temperature, num_c
     assert found == pytest.approx(temperature, rel=0.03)
 
 
+@pytest.mark.slow
 def test_no_temperature_on_a_grid_explains_the_labels_better():
     probabilities, labels = drawn(2.5, num_answers=200)
     grid = np.geomspace(LOWEST, HIGHEST, 1001)

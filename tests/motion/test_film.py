@@ -188,6 +188,7 @@ def test_a_grey_video_has_three_equal_channels(tmp_path, frames):
     np.testing.assert_array_equal(read[5].image, np.repeat(grey[5][..., None], 3, axis=2))
 
 
+@pytest.mark.slow
 def test_a_long_large_film_does_not_fill_the_memory(tmp_path):
     still = noise_frames(1, 3840, 2160)[0]
     path = write_film(tmp_path / "4k.avi", [still] * 4, "MJPG")

@@ -103,6 +103,7 @@ def test_two_people_in_a_film_are_too_many(tmp_path):
         find_film_face(film, FaceSettings("cascade"), 0, 0)
 
 
+@pytest.mark.slow
 def test_the_cascade_finds_all_faces_and_first_the_one_that_it_always_found():
     scenes = [face_in_frame(seed, (320, 320), side)[0] for seed, side in ((1, 230), (2, 190))]
     row = np.hstack([*scenes, face_in_frame(11, (320, 320), 150)[0]])

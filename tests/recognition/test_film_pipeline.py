@@ -188,6 +188,7 @@ def long_film(surprised):
     return [*rest(60), *surprised.frames, *rest(60)]
 
 
+@pytest.mark.slow
 def test_intervals_of_a_long_film_are_found_and_answered(pipe, surprised, long_film):
     film = ArrayFilm(long_film, fps_hz=50.0)
     (found,) = pipe.recognise_intervals(film)
@@ -199,6 +200,7 @@ def test_intervals_of_a_long_film_are_found_and_answered(pipe, surprised, long_f
     assert len(found.frames) == len(found.course.numbers) < 60
 
 
+@pytest.mark.slow
 def test_frames_of_a_long_film_are_let_go(pipe, long_film, monkeypatch):
     """Of those that were aligned five windows are held at most: three, and the last answer's."""
     held, most = [], []

@@ -250,6 +250,7 @@ def test_the_faces_are_shown_as_they_are(tmp_path):
     assert np.abs(small - FACE).mean() < 4
 
 
+@pytest.mark.slow
 def test_pictures_can_be_drawn_side_by_side_in_threads(tmp_path):
     paths = [tmp_path / f"{index}.png" for index in range(4)]
     with ThreadPoolExecutor(4) as pool:
