@@ -255,7 +255,8 @@ def test_a_tower_that_is_trained_has_no_features_to_share(place, make):
 def test_where_the_flow_alone_shows_the_class_the_componential_branch_is_what_counts(tmp_path):
     """Pairs whose magnified frame is noise: without the flow's branch nothing is left."""
     write_foreign_pairs(tmp_path / "pairs")
-    overrides = ["epochs=2", "min_steps=40", "gate_fitting=joint"]
+    # The recipe's own number of steps: at 40 the flow's branch is still on its way (.83, not 1).
+    overrides = ["epochs=2", "gate_fitting=joint"]
     (recipe,) = recipes_for_tasks(f"{ROOT}/hub_configs/recipes/demo.yaml", None, overrides)
     content = run_ablations([recipe], tmp_path / "pairs", tmp_path / "out")
     rows = {row["name"]: row for row in content["tasks"]["3-class"]["ablations"]}

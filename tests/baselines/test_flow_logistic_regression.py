@@ -38,3 +38,14 @@ def test_it_learns_what_the_flow_shows():
 def test_one_clip_per_class_and_one_class_alone_are_answered():
     assert len(answers([0, 1, 2, 0, 1], list("abcde"), 3)) == 2
     assert answers([1, 1, 1, 0], list("aabc"), 3) == [1]
+
+
+def test_its_seed_changes_nothing():
+    """It is run for one seed alone: then no other may have said anything else."""
+    labels, subjects = [0, 1, 2] * 10, [f"s{i // 6}" for i in range(30)]
+    weights = []
+    for seed in (0, 7):
+        peer = FlowLogisticRegression()
+        peer.fit(run_of(labels, subjects), np.arange(24), seed)
+        weights.append(peer._classifier.best_estimator_[-1].coef_)
+    assert np.array_equal(*weights)

@@ -156,7 +156,7 @@ def test_predictions_name_each_clip_and_its_own_subject(corpora, tmp_path, train
     for file, seeds in (
         ("predictions.parquet", 2),
         ("baselines/chance.parquet", 1),
-        ("baselines/flow_logistic_regression.parquet", 2),
+        ("baselines/flow_logistic_regression.parquet", 1),
     ):
         table = pandas.read_parquet(tmp_path / "run" / file)
         assert {tuple(row) for row in table[[*COLUMNS, "label"]].to_numpy()} == expected

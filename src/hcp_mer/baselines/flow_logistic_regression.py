@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hcp_mer.baselines.inner_folds import subject_folds
 from hcp_mer.training.loso import LosoRun
 
 if TYPE_CHECKING:
@@ -20,11 +21,13 @@ _INNER_FOLDS = 3
 class FlowLogisticRegression:
     """Logistic regression (Cox 1958) on flow images at 16×16, standardised.
 
-    C is chosen by UF1 inside the training subjects. No mirrored clips: see `FlowSvm` for these.
+    C is chosen by UF1 on subjects that are held out of the training subjects, and is 1 where nobody
+    can be. No mirrored clips: see `FlowSvm` for these.
     """
 
     name = "flow_logistic_regression"
     heavy = False
+    deterministic = True
     num_parameters: int | None = None
 
     def __init__(self) -> None:
@@ -34,29 +37,26 @@ class FlowLogisticRegression:
     def fit(self, run: LosoRun, rows: np.ndarray, seed: int) -> None:
         from sklearn.dummy import DummyClassifier
         from sklearn.linear_model import LogisticRegression
-        from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
+        from sklearn.model_selection import GridSearchCV
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
         pixels, labels = self._flow_pixels(run)[rows], run.labels.numpy()[rows]
-        subjects = run.subjects[rows]
         if len(set(labels)) == 1:
             self._classifier, self.num_parameters = DummyClassifier().fit(pixels, labels), 1
             return
         classifier = make_pipeline(
             StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=200)
         )
-        rarest = min(np.unique(labels, return_counts=True)[1])
-        num_inner = min(_INNER_FOLDS, len(set(subjects)), rarest)
-        if num_inner > 1:  # otherwise C stays 1
-            inner = StratifiedGroupKFold(num_inner, shuffle=True, random_state=seed % 2**32)
+        splits = subject_folds(labels, run.subjects[rows], _INNER_FOLDS)
+        if splits:
             grid = {"logisticregression__C": list(_STRENGTHS)}
-            classifier = GridSearchCV(classifier, grid, scoring="f1_macro", cv=inner)
+            classifier = GridSearchCV(classifier, grid, scoring="f1_macro", cv=splits)
         with warnings.catch_warnings():
             # Not converged at the weakest regularisation, or a rare class absent from an inner
             # fold: both only cost that setting its place in the choice of C.
             warnings.simplefilter("ignore")
-            classifier.fit(pixels, labels, **({"groups": subjects} if num_inner > 1 else {}))
+            classifier.fit(pixels, labels)
         self._classifier = classifier
         chosen = getattr(classifier, "best_estimator_", classifier)[-1]
         self.num_parameters = chosen.coef_.size + chosen.intercept_.size
