@@ -84,6 +84,17 @@ def check(args: argparse.Namespace) -> None:
         raise UserError(f"--output must end in .parquet or .csv; got {args.output.name}.")
     if args.intervals and not args.video:
         raise UserError("--intervals looks through a --video.")
+    shown = [
+        name for name in ("save_dir", "timing", "onset", "apex", "offset") if getattr(args, name)
+    ]
+    if args.intervals and shown:
+        raise UserError(
+            f"--intervals prints its answers and takes no --{shown[0]}: cut the interval out, and "
+            "give it as a --video of its own."
+        )
+    if args.input_list and (args.json or shown):
+        name = "json" if args.json else shown[0]
+        raise UserError(f"--input_list writes a table to --output and takes no --{name}.")
     if not args.window_ms > 0:
         raise UserError(f"--window_ms must be positive; got {args.window_ms:g}.")
     if args.fps is not None and not args.fps > 0:

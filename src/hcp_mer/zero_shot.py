@@ -20,6 +20,7 @@ def zero_shot_pipeline(recipe: Recipe | str | Path, **options) -> MicroExpressio
     Raises:
         UserError: an unusable recipe or backbone. ValueError: an action unit unknown to FACS.
     """
+    from hcp_mer.metrics.calibration import UNSURE_BELOW
     from hcp_mer.model.motion_hcp_mer import MotionSettings
     from hcp_mer.motion.pair import PairSettings
     from hcp_mer.recognition.film_pipeline import MicroExpressionPipeline
@@ -30,4 +31,6 @@ def zero_shot_pipeline(recipe: Recipe | str | Path, **options) -> MicroExpressio
     model = build_model(recipe, without_counts(recipe.prompt_groups()))
     as_prepared = PairSettings(motion=MotionSettings(register=True))  # prepare_dataset.py's default
     processor = build_processor(recipe, model, as_prepared.to_dict())
+    if options.get("unsure_below") is None:  # its evidence is calibrated, too
+        options["unsure_below"] = UNSURE_BELOW if model.config.action_unit_calibration else 0.0
     return MicroExpressionPipeline(model, processor, zero_shot=True, **options)

@@ -149,3 +149,35 @@ def test_answers_are_json_lines(clips, tmp_path):
     list(answer_share(clips[:1], answer, unfinished, 0, 1))
     (line,) = (unfinished.folder / "answers-0.jsonl").read_text().split("\n")[1:]
     assert json.loads(line)["answer"] == "surprise"
+
+
+def test_an_answer_cut_inside_a_letter_costs_that_answer_alone(tmp_path):
+    """A line that was written by whatever, cut off in the middle of an Ä."""
+    unfinished = Unfinished(tmp_path / "t.csv", {})
+    unfinished.claim()
+    whole = json.dumps({"index": 0, "video": "a\u2028.mp4", "answer": "x"}, ensure_ascii=False)
+    half = '\n{"index": 1, "video": "Ä'.encode()[:-1]
+    (unfinished.folder / "answers-0.jsonl").write_bytes(whole.encode() + half)
+    assert unfinished.answers() == {0: {"video": "a\u2028.mp4", "answer": "x"}}
+
+
+def test_names_that_are_no_text_and_errors_nobody_thought_of_stop_nothing(tmp_path):
+    names = ["caf\udce9.mp4", "a\u2028b.mp4"]
+    clips = [ListedClip(i, name, tmp_path / name) for i, name in enumerate(names)]
+    assert list_mark(clips) != list_mark(clips[:1])
+    unfinished = Unfinished(tmp_path / "t.parquet", {})
+    unfinished.claim()
+
+    def answer(clip):
+        raise KeyError("0.7")
+
+    assert len(list(answer_share(clips, answer, unfinished, 0, 1))) == 2
+    table = write_table(clips, unfinished, tmp_path / "t.parquet")
+    assert list(table["answer"]) == [FAILED] * 2
+    assert list(table["video"]) == ["caf\\udce9.mp4", "a\u2028b.mp4"]
+    assert all("unexpected KeyError" in reason for reason in table["reason"])
+
+
+def test_a_column_with_blanks_is_read_as_pandas_writes_it(tmp_path):
+    first, second = read_list(write(tmp_path, "video,apex\na.mp4,12.0\nb.mp4,\n"))
+    assert (first.apex, second.apex) == (12, None)

@@ -221,3 +221,57 @@ def test_frames_of_a_long_film_are_let_go(pipe, long_film, monkeypatch):
 def test_a_long_film_without_times_needs_a_frame_rate(pipe, long_film):
     with pytest.raises(UserError, match="does not say when its frames were taken: give fps_hz"):
         list(pipe.recognise_intervals(ArrayFilm(long_film)))
+
+
+@pytest.mark.slow
+def test_a_gap_in_time_behind_a_movement_loses_nothing(pipe, surprised, long_film):
+    """The interval is given out with the first frame behind the gap, seconds later."""
+    times_s = [i / 50 for i in range(90)] + [60 + i / 50 for i in range(len(long_film) - 90)]
+    film = StopAndGo(long_film, times_s)
+    (found,) = pipe.recognise_intervals(film)
+    assert found.answer == "surprise"
+
+
+@pytest.mark.slow
+def test_a_cut_beside_a_movement_does_not_end_the_film(pipe, surprised, long_film):
+    """Another face soon after: the movement before it is answered, or its interval is named."""
+    other = acted_clip(4)
+    noise = np.random.default_rng(1).normal(0, 2.5, (40, *other.frames[0].shape))
+    film = [*long_film[:92], *np.clip(other.frames[0] + noise, 0, 255).astype(np.uint8)]
+    film += [*other.frames, *film[-40:]]
+    found = list(pipe.recognise_intervals(ArrayFilm(film, fps_hz=50.0)))
+    assert found[0].to_dict().get("apex") or "cannot be answered: the picture" in found[0].reason
+    assert other.label in [one.answer for one in found[1:]]
+
+
+class StopAndGo(ArrayFilm):
+    """Frames at times of their own."""
+
+    def __init__(self, frames, times_s):
+        super().__init__(frames, fps_hz=50.0)
+        self._times_s = times_s
+
+    def _between(self, first, last):
+        for frame in super()._between(first, last):
+            yield replace(frame, time_s=self._times_s[frame.number])
+
+
+def test_what_is_known_of_a_film_stands_beside_the_answer(pipe, surprised):
+    film = ArrayFilm(surprised.frames)
+    film._notes.append("clip.webm breaks off after 15 frames.")
+    assert pipe.recognise(film).reason.endswith(" clip.webm breaks off after 15 frames.")
+
+
+def test_the_same_picture_twice_shows_no_expression(pipe, surprised):
+    found = pipe.recognise_pair(surprised.frames[0], surprised.frames[0].copy())
+    assert (found.answer, found.scores) == (NO_EXPRESSION, [])
+
+
+def test_an_option_that_a_film_does_not_take_is_named(pipe, surprised):
+    with pytest.raises(UserError, match="does not take explain: it takes fps_hz"):
+        pipe(frames=surprised.frames, explain=True)
+
+
+def test_with_nothing_trained_less_than_even_odds_are_unsure(pipe):
+    assert pipe.unsure_below == 0.5
+    assert load_pipeline(RECIPE, unsure_below=0.2).unsure_below == 0.2

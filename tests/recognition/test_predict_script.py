@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pandas
 import pytest
 
@@ -111,6 +112,8 @@ def test_a_list_becomes_a_table_and_bad_clips_are_named(predict, clips, tmp_path
         (["--video", "a.mp4", "--fps", "0"], "--fps must be positive"),
         (["--video", "a.mp4", "--window_ms", "-1"], "--window_ms must be positive"),
         (["--video", "a.mp4", "--apex", "late"], "is the number of a frame; got 'late'"),
+        (["--video", "a.mp4", "--intervals", "--save_dir", "b"], "takes no --save_dir"),
+        (["--input_list", "a", "--output", "b.csv", "--json"], "takes no --json"),
         (["--video", "gone.mp4"], "gone.mp4 does not exist"),
         (["--video", "a.mp4", "--face", "cascad"], "cascade"),
         (["--video", "a.mp4", "--model", "gone.yaml"], "there is no file"),
@@ -168,3 +171,38 @@ def test_ninety_clips_of_people_unseen(tmp_path):
         off.append(abs(found.course.apex - clip.apex))
     assert sorted(off)[45] <= 2
     assert sum(right) >= 63, f"{sum(right)} of 90"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_intervals_of_a_video_are_printed(predict, tmp_path, as_json):
+    clip = acted_clip(2)
+    noise = np.random.default_rng(0).normal(0, 2.5, (60, *clip.frames[0].shape))
+    rest = list(np.clip(clip.frames[0] + noise, 0, 255).astype(np.uint8))
+    path = write_film(tmp_path / "long.avi", [*rest, *clip.frames, *rest], fps_hz=50)
+    shown = ["--json"] if as_json else []
+    code, out, err = predict("--video", path, "--face", "none", "--intervals", *shown)
+    assert code == 0, err
+    if as_json:
+        assert [said["answer"] for said in json.loads(out)] == [clip.label]
+    else:
+        assert out.startswith(f"long.avi: {clip.label}")
+
+
+def test_beside_json_the_times_do_not_stand_in_its_way(predict, clips):
+    shown = ("--face", "none", "--json", "--timing")
+    code, out, err = predict("--video", clips[0][0], *shown)
+    assert code == 0, err
+    assert json.loads(out)["answer"]
+    assert "magnify and flow" in err
+
+
+def test_a_later_answer_leaves_no_movie_of_an_earlier_one(predict, tmp_path):
+    path, clip = write_acted_clip(tmp_path, 2, num_frames=14)
+    place = ("--face", "none", "--save_dir", tmp_path / "out")
+    assert predict("--video", path, *place)[0] == 0
+    assert (tmp_path / "out" / f"{path.stem}.mp4").exists()
+    write_film(path, [clip.frames[0]] * 14)
+    assert predict("--video", path, *place)[0] == 0
+    names = {file.suffix for file in (tmp_path / "out").iterdir()}
+    assert names == {".png", ".json"}

@@ -25,6 +25,7 @@ from hcp_mer.motion.video import opened_video
 _FIRST_LOOK = 8  # frames that are decoded to see whether and how fast time passes
 _SLACK_S = 0.25  # by which a header's length may err
 _TEXT_BYTES = 4096
+_MOST_PIXELS = 8192 * 4320  # of a frame: 8K. One that is larger takes a machine's memory
 
 
 class VideoFilm(Film):
@@ -44,6 +45,7 @@ class VideoFilm(Film):
         self._path, self.name = Path(path), shown_name(path)
         given_hz = checked_fps(fps_hz)
         with self._opened() as capture:
+            self._check_size(capture)
             count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
             self._header_hz = _header_fps(capture)
             times_s = []
@@ -58,6 +60,15 @@ class VideoFilm(Film):
         self.fps_hz = given_hz or _nominal_fps(self._header_hz, steps_s, self._has_times)
         self._count: int | None = None
         self._breaks_off = False
+
+    def _check_size(self, capture: cv2.VideoCapture) -> None:
+        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        if width * height > _MOST_PIXELS:
+            raise FrameError(
+                f"{self.name} is {width}×{height} px, more than {_MOST_PIXELS // 10**6} million "
+                "pixels a frame. Give a smaller video."
+            )
 
     @property
     def notes(self) -> list[str]:

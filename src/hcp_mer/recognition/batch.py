@@ -83,7 +83,8 @@ def _listed(path: Path, line: int, row: Mapping[str, str | None]) -> ListedClip:
     for name in KEY_FRAMES:
         written = (row.get(name) or "").strip()
         try:
-            frames[name] = int(written) if written else None
+            # A column with blanks comes out of pandas as 12.0.
+            frames[name] = int(written.removesuffix(".0")) if written else None
         except ValueError:
             raise UserError(
                 f"{name} on line {line} of {path.name} must be the number of a frame, or empty to "
@@ -137,7 +138,7 @@ class Unfinished:
         """Index in the list → answer, of all processes; a line that was cut off does not count."""
         found = {}
         for place in sorted(self.folder.glob("answers-*.jsonl")):
-            for line in place.read_text(encoding="utf-8").splitlines():
+            for line in place.read_bytes().split(b"\n"):
                 try:
                     answer = json.loads(line)
                 except ValueError:
@@ -163,9 +164,9 @@ def answer_share(
     for index in (index for index in share if index not in done):
         row = {"index": index, **_row(clips[index], answer)}
         try:
-            with place.open("a", encoding="utf-8") as file:
+            with place.open("a", encoding="ascii") as file:
                 # A line of its own even where a killed run left half of one.
-                file.write("\n" + json.dumps(row, ensure_ascii=False))
+                file.write("\n" + json.dumps(row))
         except OSError as error:
             raise UserError(
                 f"{place.name} cannot be written ({error.strerror}). Finished answers are kept: "
@@ -176,11 +177,15 @@ def answer_share(
 
 def _row(clip: ListedClip, answer: Answer) -> dict[str, Any]:
     """A line of the table."""
-    row: dict[str, Any] = {"video": clip.video}
+    # A name that is no UTF-8 cannot stand in a table as it is.
+    row: dict[str, Any] = {"video": clip.video.encode(errors="backslashreplace").decode()}
     try:
         said = answer(clip).to_dict()
     except ValueError as error:  # UserError is one: what is wrong with this clip
         return {**row, "answer": FAILED, "reason": " ".join(str(error).split())}
+    except Exception as error:  # of thousands of clips one that nobody thought of stops none
+        said = " ".join(str(error).split())
+        return {**row, "answer": FAILED, "reason": f"unexpected {type(error).__name__}: {said}"}
     row |= {"answer": said["answer"], "reason": said["reason"]}
     for name in KEY_FRAMES:
         if name in said:
@@ -224,4 +229,4 @@ def write_table(clips: list[ListedClip], unfinished: Unfinished, output: Path) -
 def list_mark(clips: list[ListedClip]) -> str:
     """A hash of a list's lines: the same list goes on where it was stopped."""
     lines = [f"{c.video}\t{c.onset}\t{c.apex}\t{c.offset}" for c in clips]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()

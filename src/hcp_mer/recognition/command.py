@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
 
 from hcp_mer.errors import UserError
 from hcp_mer.motion.face import FaceSettings
@@ -47,10 +48,10 @@ def answer_clip(args: Namespace) -> None:
         name = f"{Path(args.onset).name}, {Path(args.apex).name}"
         found = pipe.recognise_pair(onset, apex, name, attention=bool(args.save_dir))
     found = replace(found, seconds={"load": loading_s, **found.seconds})
-    saved = save(found, args.save_dir, args.fps) if args.save_dir else []
-    show([found], args.json)
+    show(found, args.json)
     if args.timing:
-        _show_timing(found)
+        _show_timing(found, sys.stderr if args.json else sys.stdout)
+    saved = save(found, args.save_dir, args.fps) if args.save_dir else []  # a full disk costs this
     if saved and not args.json:
         print("saved " + ", ".join(str(path) for path in saved))
 
@@ -58,11 +59,17 @@ def answer_clip(args: Namespace) -> None:
 def answer_intervals(args: Namespace) -> None:
     """A long video: each candidate interval with its answer."""
     pipe = open_pipeline(args)
-    found = list(pipe.recognise_intervals(args.video, args.window_ms, args.fps))
-    if not found and not args.json:
+    said = []
+    for found in pipe.recognise_intervals(args.video, args.window_ms, fps_hz=args.fps):
+        said.append(found.to_dict())  # plain values: pictures would pile up
+        if not args.json:
+            _show_one(found)
+    if args.json:
+        print(json.dumps(said, indent=2, ensure_ascii=False))
+    elif said:
+        print(NOT_FOR)
+    else:
         print(f"{args.video.name}: no movement that could be a micro-expression was found.")
-        return
-    show(found, args.json)
 
 
 def answer_list(args: Namespace) -> None:
@@ -129,6 +136,8 @@ def save(found: Recognition, folder: Path, fps_hz: float | None) -> list[Path]:
     try:
         save_picture(found, places[0])
         write_json(places[1], found.to_dict())
+        for kind in (".mp4", ".gif"):  # of an earlier answer
+            (folder / (stem + kind)).unlink(missing_ok=True)
         if found.frames and found.views:  # where nothing moved there is nothing to magnify
             places += save_movie(found.frames, found.course, folder / stem, fps_hz=fps_hz)
     except OSError as error:
@@ -139,24 +148,25 @@ def save(found: Recognition, folder: Path, fps_hz: float | None) -> list[Path]:
     return places
 
 
-def show(found: Iterable[Recognition], as_json: bool) -> None:
-    """Answers on stdout: JSON, of several a list; or a table for people."""
-    found = list(found)
+def show(found: Recognition, as_json: bool) -> None:
+    """The answer on stdout, as JSON or as a table for people."""
     if as_json:
-        said = [one.to_dict() for one in found]
-        print(json.dumps(said[0] if len(said) == 1 else said, indent=2, ensure_ascii=False))
+        print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
         return
-    for one in found:
-        print(f"{one.name}: {one.answer}")
-        print(f"  {one.reason}")
-        if one.course is not None:
-            print("  " + _key_frames(one))
-        for score in one.scores:
-            print(f"  {score['score']:.2f}  {score['label']}")
-        units = (one.explanation or {}).get("action_units")
-        if units:
-            print("  nearest action units: " + ", ".join(map(_unit, units)))
+    _show_one(found)
     print(NOT_FOR)
+
+
+def _show_one(one: Recognition) -> None:
+    print(f"{one.name}: {one.answer}")
+    print(f"  {one.reason}")
+    if one.course is not None:
+        print("  " + _key_frames(one))
+    for score in one.scores:
+        print(f"  {score['score']:.2f}  {score['label']}")
+    units = (one.explanation or {}).get("action_units")
+    if units:
+        print("  nearest action units: " + ", ".join(map(_unit, units)), flush=True)
 
 
 def _key_frames(one: Recognition) -> str:
@@ -176,9 +186,9 @@ def _unit(unit: dict) -> str:
     return f"{unit['action_unit']} {unit['name']} ({value:+.2f})"
 
 
-def _show_timing(found: Recognition) -> None:
+def _show_timing(found: Recognition, file: TextIO) -> None:
     for stage, seconds in found.seconds.items():
-        print(f"  {seconds:7.3f} s  {stage}")
+        print(f"  {seconds:7.3f} s  {stage}", file=file)
 
 
 def _number(name: str, value: str | None) -> int | None:

@@ -76,6 +76,12 @@ class MicroExpressionPipeline(of_checkpoints.MicroExpressionPipeline):
         films = [given for given in (video, frames) if given is not None]
         if not films:
             return super().__call__(inputs, **options)
+        unknown = sorted(set(options) - {"fps_hz", "onset", "apex", "offset", "attention"})
+        if unknown:
+            raise UserError(
+                f"a film does not take {', '.join(unknown)}: it takes fps_hz, onset, apex, offset "
+                "and attention, and is always explained."
+            )
         if len(films) == 2 or inputs is not None:
             raise UserError("give one of video=, frames= and clips.")
         if video is not None and isinstance(video, (list, tuple)):
@@ -117,7 +123,8 @@ class MicroExpressionPipeline(of_checkpoints.MicroExpressionPipeline):
                 )
             aligned = align_film(film, self.face, self.image_processor.motion_size)
         given = (onset, apex, offset)
-        return self._of_aligned(film.name, aligned, given, seconds, attention)
+        found = self._of_aligned(film.name, aligned, given, seconds, attention)
+        return replace(found, reason=" ".join([found.reason, *film.notes]))
 
     def recognise_intervals(
         self,
@@ -143,18 +150,17 @@ class MicroExpressionPipeline(of_checkpoints.MicroExpressionPipeline):
         window_s, recent = window_ms / 1000, deque()
         frames = aligned_frames(film, face.transform, self.image_processor.motion_size)
         for interval in spot_intervals(_watched(film.name, frames, recent, window_s), window_s):
-            near = [f for f in recent if f.time_s - window_s / 2 <= interval.last_s]
-            near = [f for f in near if f.time_s + window_s / 2 >= interval.first_s]
-            at = {f.time_s: f.number for f in near}
-            given = tuple(at[t] for t in (interval.first_s, interval.apex_s, interval.last_s))
-            aligned = AlignedFilm(
-                [f.number for f in near],
-                [f.time_s for f in near],
-                [f.image for f in near],
-                face.found_by,
-                face.share,
-            )
-            found = self._of_aligned(film.name, aligned, given, {}, attention)
+            key_s = (interval.first_s, interval.apex_s, interval.last_s)
+            at = {f.time_s: f.number for f in recent}
+            given = tuple(at[t] for t in key_s)
+            for margin_s in (window_s / 2, 0.0):  # with a cut beside it: the interval alone
+                aligned = _stretch(recent, key_s[0] - margin_s, key_s[-1] + margin_s, face)
+                try:
+                    found = self._of_aligned(film.name, aligned, given, {}, attention)
+                    break
+                except UserError as error:  # one interval: the film goes on
+                    why = f"Frames {given[0]} to {given[-1]} cannot be answered: {error}"
+                    found = Recognition(film.name, UNSURE, why, [])
             stood_out = f"{interval.score:.1f} times what this film shows all the time"
             yield replace(found, reason=f"{_sentence(stood_out)}. {found.reason}")
 
@@ -185,6 +191,8 @@ class MicroExpressionPipeline(of_checkpoints.MicroExpressionPipeline):
         self, onset: np.ndarray, apex: np.ndarray, name: str = "pair", attention: bool = False
     ) -> Recognition:
         """The answer to two frames, face crops cut and aligned alike, RGB uint8 (S, S, 3)."""
+        if np.array_equal(onset, apex):
+            return Recognition(name, NO_EXPRESSION, "Onset and apex are the same picture.", [])
         pair = Recognition(name, NO_EXPRESSION, "Onset and apex were given", [])
         return self._asked(pair, onset, apex, attention)
 
@@ -264,9 +272,17 @@ def _watched(
         if frame.time_s is None:
             raise UserError(f"{name} does not say when its frames were taken: give fps_hz (--fps).")
         recent.append(frame)
+        yield frame.time_s, frame.image
+        # Only now: behind a gap in time, what was before it is given out with this frame.
         while recent[0].time_s < frame.time_s - 3 * window_s:
             recent.popleft()
-        yield frame.time_s, frame.image
+
+
+def _stretch(frames: Iterable[FilmFrame], first_s: float, last_s: float, face) -> AlignedFilm:
+    """The frames between two times, both included."""
+    near = [frame for frame in frames if first_s <= frame.time_s <= last_s]
+    numbers, times_s = [f.number for f in near], [f.time_s for f in near]
+    return AlignedFilm(numbers, times_s, [f.image for f in near], face.found_by, face.share)
 
 
 def _sentence(words: str) -> str:
@@ -337,7 +353,7 @@ def _check_ours(model: str | Path, hub: Mapping[str, Any]) -> None:
         )
     with readable_hub_errors(str(model)):
         settings, _ = PretrainedConfig.get_config_dict(str(model), **hub)
-    kind = settings.get("model_type")
+    kind = settings.get("model_type") if isinstance(settings, dict) else None
     if kind != HcpMerConfig.model_type:
         raise UserError(
             f"{model} is a model of type {kind!r}, not {HcpMerConfig.model_type!r}: it is not one "

@@ -17,6 +17,7 @@ from hcp_mer.errors import UserError
 from hcp_mer.metrics.calibration import (
     NUM_BINS,
     TEMPERATURE_BOUNDS,
+    UNSURE_BELOW,
     brier_score,
     calibrated,
     expected_calibration_error,
@@ -28,10 +29,6 @@ from hcp_mer.metrics.calibration import (
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# Of a calibrated score: below it an answer is likelier wrong than right, whatever the number of
-# classes and however seldom a model gets there. It is a rule, not fitted: nothing can overfit it.
-UNSURE_BELOW = 0.5
 
 
 def calibrate(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any] | None:
