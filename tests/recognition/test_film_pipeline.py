@@ -234,14 +234,13 @@ def test_a_gap_in_time_behind_a_movement_loses_nothing(pipe, surprised, long_fil
 
 @pytest.mark.slow
 def test_a_cut_beside_a_movement_does_not_end_the_film(pipe, surprised, long_film):
-    """Another face soon after: the movement before it is answered, or its interval is named."""
-    other = acted_clip(4)
+    """Another face soon after: both movements are answered."""
+    other = acted_clip(3)
     noise = np.random.default_rng(1).normal(0, 2.5, (40, *other.frames[0].shape))
-    film = [*long_film[:92], *np.clip(other.frames[0] + noise, 0, 255).astype(np.uint8)]
-    film += [*other.frames, *film[-40:]]
+    still = list(np.clip(other.frames[0] + noise, 0, 255).astype(np.uint8))
+    film = [*long_film[:92], *still, *other.frames, *still]
     found = list(pipe.recognise_intervals(ArrayFilm(film, fps_hz=50.0)))
-    assert found[0].to_dict().get("apex") or "cannot be answered: the picture" in found[0].reason
-    assert other.label in [one.answer for one in found[1:]]
+    assert [one.answer for one in found] == [surprised.label, other.label]
 
 
 class StopAndGo(ArrayFilm):
