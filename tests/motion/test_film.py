@@ -565,3 +565,12 @@ def test_an_empty_list_is_too_short():
 @pytest.mark.parametrize("source", [None, 7, b"a.mp4", {"a": 1}])
 def test_what_is_no_film_at_all_is_refused(source):
     assert refused(source).startswith("a film is a video, a folder or a sequence of pictures, got ")
+
+
+def test_frames_that_take_a_machines_memory_are_refused(tmp_path, monkeypatch):
+    path = write_film(tmp_path / "large.avi", noise_frames(width=48, height=32))
+    monkeypatch.setattr("hcp_mer.motion.film_video._MOST_PIXELS", 48 * 32 - 1)
+    with pytest.raises(FrameError, match=r"large.avi is 48×32 px, more than .* Give a smaller"):
+        open_film(path)
+    monkeypatch.setattr("hcp_mer.motion.film_video._MOST_PIXELS", 48 * 32)
+    assert len(open_film(path)) == 12

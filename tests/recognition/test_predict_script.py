@@ -52,7 +52,8 @@ def test_a_clip_is_answered_as_json_and_saved(predict, clips, tmp_path):
     assert said["answer"] == clip.label
     assert abs(said["apex"]["frame"] - clip.apex) <= 2
     names = {place.name for place in (tmp_path / "out").iterdir()}
-    assert names == {f"clip 002.{kind}" for kind in ("png", "json", "mp4", "gif")}
+    movies = {f"clip 002-magnified.{kind}" for kind in ("mp4", "gif")}
+    assert names == {"clip 002.png", "clip 002.json"} | movies
     assert json.loads((tmp_path / "out" / "clip 002.json").read_text()) == said
 
 
@@ -197,12 +198,35 @@ def test_beside_json_the_times_do_not_stand_in_its_way(predict, clips):
     assert "magnify and flow" in err
 
 
-def test_a_later_answer_leaves_no_movie_of_an_earlier_one(predict, tmp_path):
-    path, clip = write_acted_clip(tmp_path, 2, num_frames=14)
-    place = ("--face", "none", "--save_dir", tmp_path / "out")
-    assert predict("--video", path, *place)[0] == 0
-    assert (tmp_path / "out" / f"{path.stem}.mp4").exists()
+def test_beside_the_clip_a_later_answer_takes_its_own_files_alone(predict, tmp_path):
+    """The answers lie in the clips' folder: what was filmed stays, a movie of before goes."""
+    clip = acted_clip(2, num_frames=14)
+    path = write_film(tmp_path / "clip.mp4", clip.frames)
+    place = ("--video", path, "--face", "none", "--save_dir", tmp_path)
+    filmed = path.read_bytes()
+    assert predict(*place)[0] == 0
+    assert path.read_bytes() == filmed
+    assert (tmp_path / "clip-magnified.mp4").exists()
     write_film(path, [clip.frames[0]] * 14)
-    assert predict("--video", path, *place)[0] == 0
-    names = {file.suffix for file in (tmp_path / "out").iterdir()}
-    assert names == {".png", ".json"}
+    assert predict(*place)[0] == 0
+    names = {file.name for file in tmp_path.iterdir()}
+    assert names == {"clip.mp4", "clip.png", "clip.json"}
+
+
+def test_what_cannot_be_saved_has_been_said(predict, clips, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hcp_mer.recognition.picture.save_picture", full)
+    shown = ("--face", "none", "--save_dir", tmp_path / "out")
+    code, out, err = predict("--video", clips[2][0], *shown)
+    assert code == 2
+    assert f": {clips[2][1].label}" in out
+    assert "cannot be written to (No space left on device)" in err
+
+
+def test_a_config_of_anything_else_is_no_model_of_ours(predict, clips, tmp_path):
+    (tmp_path / "config.json").write_text("[1]")
+    code, _, err = predict("--video", clips[0][0], "--model", tmp_path)
+    assert code == 2
+    assert len(err.splitlines()) == 1

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# Few clips, or none that is wrong, can call for T = 0 (always certain) or ∞ (knows nothing).
 # Of a calibrated score: below it an answer is likelier wrong than right, whatever the number of
 # classes and however seldom a model gets there. It is a rule, not fitted: nothing can overfit it.
 UNSURE_BELOW = 0.5
+# Few clips, or none that is wrong, can call for T = 0 (always certain) or ∞ (knows nothing).
 TEMPERATURE_BOUNDS = (0.05, 20.0)
 NUM_BINS = 15  # equal widths, as Guo et al. have them
 _SUM_TOLERANCE = 1e-3  # a float32 softmax is within 1e-6; what is further off is something else

@@ -12,6 +12,7 @@ from typing import TextIO
 
 from hcp_mer.errors import UserError
 from hcp_mer.motion.face import FaceSettings
+from hcp_mer.motion.film import open_film
 from hcp_mer.motion.frames import read_frame
 from hcp_mer.recognition.answer import Recognition
 from hcp_mer.recognition.film_pipeline import MicroExpressionPipeline, load_pipeline
@@ -59,11 +60,15 @@ def answer_clip(args: Namespace) -> None:
 def answer_intervals(args: Namespace) -> None:
     """A long video: each candidate interval with its answer."""
     pipe = open_pipeline(args)
+    film = open_film(args.video, args.fps)
     said = []
-    for found in pipe.recognise_intervals(args.video, args.window_ms, fps_hz=args.fps):
+    for found in pipe.recognise_intervals(film, args.window_ms):
         said.append(found.to_dict())  # plain values: pictures would pile up
         if not args.json:
             _show_one(found)
+            sys.stdout.flush()  # the film may have hours to go
+    for note in film.notes:
+        print(note, file=sys.stderr)
     if args.json:
         print(json.dumps(said, indent=2, ensure_ascii=False))
     elif said:
@@ -125,7 +130,10 @@ def _say_what_failed(table, output: Path) -> None:
 
 
 def save(found: Recognition, folder: Path, fps_hz: float | None) -> list[Path]:
-    """The picture, the magnified video where there is a clip, and answer.json; their paths."""
+    """The picture, the answer as JSON and, where there is a clip, the magnified video; their paths.
+
+    The video's names end in "-magnified": the clip itself may lie in the same folder.
+    """
     from hcp_mer.files import make_folder, write_json
     from hcp_mer.recognition.movie import save_movie
     from hcp_mer.recognition.picture import save_picture
@@ -136,10 +144,11 @@ def save(found: Recognition, folder: Path, fps_hz: float | None) -> list[Path]:
     try:
         save_picture(found, places[0])
         write_json(places[1], found.to_dict())
-        for kind in (".mp4", ".gif"):  # of an earlier answer
-            (folder / (stem + kind)).unlink(missing_ok=True)
+        movie = folder / f"{stem}-magnified"
+        for suffix in (".mp4", ".gif"):  # of an earlier answer
+            movie.with_name(movie.name + suffix).unlink(missing_ok=True)
         if found.frames and found.views:  # where nothing moved there is nothing to magnify
-            places += save_movie(found.frames, found.course, folder / stem, fps_hz=fps_hz)
+            places += save_movie(found.frames, found.course, movie, fps_hz=fps_hz)
     except OSError as error:
         raise UserError(
             f"{folder} cannot be written to ({error.strerror or error}): make room, or choose "
@@ -166,7 +175,7 @@ def _show_one(one: Recognition) -> None:
         print(f"  {score['score']:.2f}  {score['label']}")
     units = (one.explanation or {}).get("action_units")
     if units:
-        print("  nearest action units: " + ", ".join(map(_unit, units)), flush=True)
+        print("  nearest action units: " + ", ".join(map(_unit, units)))
 
 
 def _key_frames(one: Recognition) -> str:

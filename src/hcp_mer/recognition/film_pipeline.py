@@ -25,6 +25,7 @@ from hcp_mer.motion.face import FaceSettings
 from hcp_mer.motion.film import Film, FilmFrame, open_film
 from hcp_mer.motion.film_face import (
     AlignedFilm,
+    FilmFace,
     align_film,
     aligned_frames,
     find_film_face,
@@ -124,7 +125,9 @@ class MicroExpressionPipeline(of_checkpoints.MicroExpressionPipeline):
             aligned = align_film(film, self.face, self.image_processor.motion_size)
         given = (onset, apex, offset)
         found = self._of_aligned(film.name, aligned, given, seconds, attention)
-        return replace(found, reason=" ".join([found.reason, *film.notes]))
+        if not film.notes:
+            return found
+        return replace(found, reason=" ".join([found.reason.rstrip(".") + ".", *film.notes]))
 
     def recognise_intervals(
         self,
@@ -278,7 +281,9 @@ def _watched(
             recent.popleft()
 
 
-def _stretch(frames: Iterable[FilmFrame], first_s: float, last_s: float, face) -> AlignedFilm:
+def _stretch(
+    frames: Iterable[FilmFrame], first_s: float, last_s: float, face: FilmFace
+) -> AlignedFilm:
     """The frames between two times, both included."""
     near = [frame for frame in frames if first_s <= frame.time_s <= last_s]
     numbers, times_s = [f.number for f in near], [f.time_s for f in near]
